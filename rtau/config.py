@@ -1,0 +1,75 @@
+"""One YAML file configures one run; unknown keys and bad ranges fail at the start, naming file and key."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from rtau.errors import ConfigError
+
+Probability = Annotated[float, Meta(ge=0, le=1)]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections: typed, immutable, strict."""
+
+
+class SourceConfig(_Section):
+    """One input."""
+
+    path: str  # anything that PyAV opens, or one image
+    source_id: str = "0"
+    start_s: Annotated[float, Meta(ge=0)] = 0.0  # seconds in the source's clock, first frame at or after it
+    end_s: float | None = None  # last frame before it
+
+
+class FacesConfig(_Section):
+    """Finding and following faces."""
+
+    detector: str = "default"  # `default` or an artifact folder
+    landmarks: str = "default"
+    max_faces: Annotated[int, Meta(ge=1, le=64)] = 5
+    min_detection: Probability = 0.5  # score from which a detection is looked at
+    min_presence: Probability = 0.5  # score under which a face is lost
+    detect_every_s: Annotated[float, Meta(ge=0)] = 0.4  # look for new faces at least this often
+    memory_s: Annotated[float, Meta(ge=0)] = 1.0  # a face that comes back within this time keeps its track id
+
+
+class AUConfig(_Section):
+    """Estimating AUs."""
+
+    encoder: str = "default"
+    landmarks: bool = False  # send the 478 landmarks along
+
+
+class RuntimeConfig(_Section):
+    """How the journey is laid out over processes."""
+
+    processes: bool = True  # False: all stages in this process
+    slots: Annotated[int, Meta(ge=2, le=256)] = 8  # pictures in the shared-memory ring
+    start_timeout_s: Annotated[float, Meta(gt=0)] = 120.0  # models must be loaded by then
+    stall_timeout_s: Annotated[float, Meta(gt=0)] = 60.0  # no frame for this long ends the run
+
+
+class PipelineConfig(_Section):
+    """One run."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    faces: FacesConfig = FacesConfig()
+    au: AUConfig = AUConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+
+def load_config(path: Path | None) -> PipelineConfig:
+    """The configuration in a YAML file, or the defaults. Raises ConfigError naming file and key."""
+    if path is None:
+        return PipelineConfig()
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=PipelineConfig)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error

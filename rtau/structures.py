@@ -1,0 +1,95 @@
+"""What flows between the stages of the pipeline. Pictures are upright as displayed unless said otherwise."""
+
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+ColourMatrix = Literal["bt601", "bt709", "bt2020"]
+
+
+class PictureFormat(msgspec.Struct, frozen=True):
+    """How the planes of one picture are to be read.
+
+    `stored_*` is the size of the luma plane. Chroma is subsampled by 2**shift, sited at the left as MPEG-2 and
+    H.264 do. `rotation` says how many degrees counter-clockwise the stored picture is turned for display.
+    """
+
+    stored_width: int
+    stored_height: int
+    chroma_shift_x: int  # 1 for 4:2:0 and 4:2:2, 0 for 4:4:4
+    chroma_shift_y: int  # 1 for 4:2:0
+    bits: int  # 8, or 9-16 held in uint16
+    matrix: ColourMatrix
+    full_range: bool
+    rotation: Literal[0, 90, 180, 270] = 0
+
+    @property
+    def width(self) -> int:
+        """Width as displayed, in pixels."""
+        return self.stored_width if self.rotation in (0, 180) else self.stored_height
+
+    @property
+    def height(self) -> int:
+        """Height as displayed, in pixels."""
+        return self.stored_height if self.rotation in (0, 180) else self.stored_width
+
+    @property
+    def chroma_shape(self) -> tuple[int, int]:
+        """(rows, columns) of each chroma plane."""
+        return (
+            -(-self.stored_height >> self.chroma_shift_y),
+            -(-self.stored_width >> self.chroma_shift_x),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the three planes together, without padding."""
+        rows, columns = self.chroma_shape
+        samples = self.stored_width * self.stored_height + 2 * rows * columns
+        return samples * (1 if self.bits == 8 else 2)
+
+
+class Picture(NamedTuple):
+    """Three planes, uint8 or uint16, C-contiguous: y (H, W), u and v of `format.chroma_shape`."""
+
+    format: PictureFormat
+    y: NDArray[np.uint8] | NDArray[np.uint16]
+    u: NDArray[np.uint8] | NDArray[np.uint16]
+    v: NDArray[np.uint8] | NDArray[np.uint16]
+
+
+class Frame(NamedTuple):
+    """One decoded frame, or the place where one should have been."""
+
+    index: int  # counts decoded frames from 0
+    time_s: float  # pts * time_base, in the source's own clock
+    t_capture_ns: int  # monotonic clock of this host when the frame was decoded
+    picture: Picture | None  # None: the decoder failed here (`decode_error`)
+
+
+class TrackedFaces(NamedTuple):
+    """The F faces of one frame, in the order of their track ids. Coordinates in pixels of the displayed picture."""
+
+    track_ids: NDArray[np.int64]  # (F,) from 1
+    score: Float32  # (F,) probability that this is a face, in [0, 1]
+    landmarks: Float32  # (F, 478, 3) x, y in pixels, z in pixels towards the back of the head
+    pose: Float32  # (F, 3) pitch, yaw, roll in degrees: up, the subject's right, tilt to the subject's right are +
+
+    @property
+    def boxes(self) -> Float32:
+        """(F, 4) x0, y0, x1, y1: the bounding box of the landmarks."""
+        xy = self.landmarks[..., :2]
+        return np.concatenate([xy.min(axis=1), xy.max(axis=1)], axis=-1) if len(xy) else np.zeros((0, 4), np.float32)
+
+
+class AUEstimates(NamedTuple):
+    """AUs of the F faces of one frame, in the order of `aus` of the encoder's card (a subset of `facs.CATALOGUE`)."""
+
+    occurrence: Float32  # (F, A) probability in [0, 1]
+    intensity: Float32  # (F, A) in [0, 5]; 1 is the occurrence threshold
+    left: Float32  # (F, A) in [0, 5], the subject's left
+    right: Float32  # (F, A) in [0, 5]
