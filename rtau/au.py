@@ -1,0 +1,44 @@
+"""Estimate the AUs of the tracked faces of a picture, all faces in one batch."""
+
+import numpy as np
+
+from rtau.align import apply, crop_transform, invert
+from rtau.config import PipelineConfig
+from rtau.crop import crop
+from rtau.engines import open_engine
+from rtau.errors import ModelError
+from rtau.facs import AU_COLUMNS
+from rtau.models import load_artifact
+from rtau.structures import AUEstimates, Picture, TrackedFaces
+
+
+class AUs:
+    """The AU encoder artifact: aligned crops and aligned landmarks in, occurrence and intensity out."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        artifact = load_artifact(config.au.encoder, "au")
+        self.card = artifact.card
+        unknown = set(self.card.aus) - set(AU_COLUMNS)
+        if unknown or not self.card.aus or not self.card.template:
+            raise ModelError(f"{artifact.folder}: the card needs a template and AUs of the catalogue, not {sorted(unknown)}")
+        self._engine = open_engine(artifact, config)
+        self._template = np.array(self.card.template)  # (P, 3) landmark index, x, y
+
+    def __call__(self, picture: Picture | None, faces: TrackedFaces) -> AUEstimates:
+        """AUs in the order of `card.aus`, shapes (F, A)."""
+        if picture is None or not len(faces.track_ids):
+            none = np.zeros((0, len(self.card.aus)), np.float32)
+            return AUEstimates(none, none, none, none)
+        side = self.card.input_size
+        transforms = np.stack([crop_transform(landmarks, self._template) for landmarks in faces.landmarks])
+        points = [
+            apply(invert(transform), landmarks[:, :2]) / side - 0.5
+            for transform, landmarks in zip(transforms, faces.landmarks, strict=True)
+        ]
+        out = self._engine(
+            {
+                "image": crop(picture, transforms, (side, side), self.card.mean, self.card.std),
+                "points": np.array(points, dtype=np.float32),
+            }
+        )
+        return AUEstimates(out["occurrence"], out["intensity"], out["left"], out["right"])

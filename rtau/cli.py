@@ -1,0 +1,119 @@
+"""The commands. They parse, call one function and print; known errors become one line and an exit code."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rtau import __version__
+from rtau.errors import RtauError
+
+
+class _OneLine(click.ClickException):
+    """A known error: its line on stderr, its exit code to the shell."""
+
+    def __init__(self, error: RtauError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rtau")
+def main() -> None:
+    """Facial Action Units from video: per frame, per person."""
+
+
+@main.command()
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.option("--out", required=True, metavar="FILE", help="Table to write: .csv or .parquet; - is CSV on stdout.")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of the run (configs/pipeline/default.yaml).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the models run.  [default: auto]")
+@click.option("--max-faces", type=click.IntRange(1, 64), help="Faces followed at once.  [default: 5]")
+@click.option("--start", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Begin here.")
+@click.option("--end", type=click.FloatRange(0), metavar="SECONDS", help="Stop before here.")
+@click.option(
+    "--layout", type=click.Choice(["rtau", "openface"]), default="rtau", show_default=True, help="Columns of the table."
+)
+@click.option("--overlay", type=click.Path(path_type=Path), help="Also draw the result: .mp4, or .png of one frame.")
+@click.option("--overwrite", is_flag=True, help="Replace existing output.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def process(
+    source: Path,
+    out: str,
+    config: Path | None,
+    device: str | None,
+    max_faces: int | None,
+    start: float,
+    end: float | None,
+    layout: str,
+    overlay: Path | None,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Write the Action Units of every face in every frame of INPUT, a video or an image."""
+    from rtau.process import Job, run_job
+
+    if end is not None and end <= start:
+        raise click.BadParameter(f"{end:g} is not after --start {start:g}", param_hint="--end")
+    job = Job(
+        source=source,
+        out=None if out == "-" else Path(out),
+        config=config,
+        device=device,
+        max_faces=max_faces,
+        start_s=start,
+        end_s=end,
+        layout="openface" if layout == "openface" else "rtau",
+        overlay=overlay,
+        overwrite=overwrite,
+        command=" ".join(["rtau", *sys.argv[1:]]),
+    )
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    with _known_errors(), _progress(console) as progress:
+        summary = run_job(job, progress)
+    for line in summary.lines():
+        console.print(line)
+    if summary.problem is not None:
+        raise _OneLine(summary.problem)
+
+
+@contextlib.contextmanager
+def _known_errors() -> Iterator[None]:
+    try:
+        yield
+    except RtauError as error:
+        raise _OneLine(error) from error
+    except BrokenPipeError:  # the reader of stdout has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+@contextlib.contextmanager
+def _progress(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar with frames, frames per second and time left; yields `progress(what, done, total)`."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]:.0f} fps"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=console.quiet or not console.is_terminal,
+        refresh_per_second=5,
+    )
+    tasks: dict[str, int] = {}
+
+    def update(what: str, done: int, total: int | None) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total, fps=0.0)
+        task = bar.tasks[tasks[what]]
+        bar.update(task.id, completed=done, fps=done / max(task.elapsed or 0, 1e-3))
+
+    with bar:
+        yield update

@@ -1,0 +1,82 @@
+"""Detect, follow and measure the faces of one source. It holds the tracks, so frames come in order."""
+
+import numpy as np
+
+from rtau.align import roi_from_box, roi_from_landmarks
+from rtau.config import PipelineConfig
+from rtau.detect import FaceDetector, overlap
+from rtau.landmarks import FaceLandmarks
+from rtau.structures import Frame, Picture, TrackedFaces
+from rtau.track import Track, Tracker
+
+_COVERED = 0.3  # a detection that overlaps a followed face this much is that face
+_LEFT_REGION = 0.1  # landmarks that overlap the last ones less have slid off the face
+
+
+class Faces:
+    """Frame in, tracked faces out. The detector runs when a face is missing or the last look is long ago."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self._config = config.faces
+        self._detect = FaceDetector(config)
+        self._landmarks = FaceLandmarks(config)
+        self._tracker = Tracker(config.faces.memory_s)
+        self._last_look_s = -np.inf
+
+    def __call__(self, frame: Frame) -> TrackedFaces:
+        """The faces of a frame; none where it has no picture."""
+        if frame.picture is None:
+            return _as_arrays([])
+        before = len(self._tracker.active)
+        self._tracker.forget(frame.time_s)
+        self._follow(frame.picture, frame.time_s)
+        missing = len(self._tracker.active) < max(before, 1)
+        room = len(self._tracker.active) < self._config.max_faces
+        if room and (missing or frame.time_s - self._last_look_s >= self._config.detect_every_s):
+            self._look(frame.picture, frame.time_s)
+        return _as_arrays(self._tracker.active)
+
+    def _follow(self, picture: Picture, time_s: float) -> None:
+        """Find every track again where it was; lose those that are not there."""
+        tracks = list(self._tracker.active)
+        if not tracks:
+            return
+        found = self._landmarks(picture, np.stack([roi_from_landmarks(track.landmarks) for track in tracks]))
+        predicted = {track.track_id: track.box_at(time_s) for track in tracks}
+        for i, track in enumerate(tracks):
+            last = track.box
+            xy = found.landmarks[i, :, :2]
+            box = np.concatenate([xy.min(axis=0), xy.max(axis=0)])
+            if found.presence[i] < self._config.min_presence or overlap(box, last[None])[0] < _LEFT_REGION:
+                self._tracker.lose(track)
+            else:
+                track.seen(found.landmarks[i], found.pose[i], float(found.presence[i]), time_s)
+        self._tracker.resolve_duplicates(predicted)
+
+    def _look(self, picture: Picture, time_s: float) -> None:
+        """Run the detector and admit the faces that are not followed yet."""
+        self._last_look_s = time_s
+        boxes = [
+            box
+            for box in self._detect(picture).boxes
+            if all(overlap(box, track.box[None])[0] < _COVERED for track in self._tracker.active)
+        ][: self._config.max_faces - len(self._tracker.active)]
+        if not boxes:
+            return
+        first = self._landmarks(picture, np.stack([roi_from_box(box) for box in boxes]))
+        found = self._landmarks(picture, np.stack([roi_from_landmarks(points) for points in first.landmarks]))
+        for i in np.argsort(-found.presence, kind="stable"):
+            xy = found.landmarks[i, :, :2]
+            box = np.concatenate([xy.min(axis=0), xy.max(axis=0)])
+            fresh = all(overlap(box, track.box[None])[0] < _COVERED for track in self._tracker.active)
+            if fresh and found.presence[i] >= self._config.min_presence:
+                self._tracker.admit(found.landmarks[i], found.pose[i], float(found.presence[i]), time_s)
+
+
+def _as_arrays(tracks: list[Track]) -> TrackedFaces:
+    return TrackedFaces(
+        track_ids=np.array([track.track_id for track in tracks], dtype=np.int64),
+        score=np.array([track.score for track in tracks], dtype=np.float32),
+        landmarks=np.array([track.landmarks for track in tracks], dtype=np.float32).reshape(-1, 478, 3),
+        pose=np.array([track.pose for track in tracks], dtype=np.float32).reshape(-1, 3),
+    )

@@ -1,0 +1,52 @@
+"""478 landmarks, head pose and face presence inside given regions of a picture."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtau.align import apply
+from rtau.config import PipelineConfig
+from rtau.crop import crop
+from rtau.engines import open_engine
+from rtau.models import load_artifact
+from rtau.structures import Float32, Picture
+
+RIGHT_EYE, LEFT_EYE = (33, 133), (362, 263)  # corners of the subject's eyes
+
+
+class LandmarkedFaces(NamedTuple):
+    """What the network sees in R regions."""
+
+    landmarks: Float32  # (R, 478, 3) x, y in pixels of the displayed picture, z in the same unit
+    pose: Float32  # (R, 3) pitch, yaw, roll in degrees; signs as in structures.TrackedFaces
+    presence: Float32  # (R,) probability of a face, in [0, 1]
+
+
+def inter_ocular(landmarks: Float32) -> Float32:
+    """(..., 478, 3) -> (...,) distance between the eye centres in pixels."""
+    right = landmarks[..., RIGHT_EYE, :2].mean(axis=-2)
+    left = landmarks[..., LEFT_EYE, :2].mean(axis=-2)
+    return np.asarray(np.linalg.norm(left - right, axis=-1), dtype=np.float32)
+
+
+class FaceLandmarks:
+    """The landmark artifact applied to regions."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        artifact = load_artifact(config.faces.landmarks, "landmarks")
+        self.card = artifact.card
+        self._engine = open_engine(artifact, config)
+
+    def __call__(self, picture: Picture, regions: NDArray[np.float64]) -> LandmarkedFaces:
+        """Regions (R, 2, 3): from crop pixels to picture pixels, R >= 1."""
+        side = self.card.input_size
+        out = self._engine({"image": crop(picture, regions, (side, side), self.card.mean, self.card.std)})
+        landmarks, pose = out["landmarks"], out["pose"]
+        scale = np.hypot(regions[:, 0, 0], regions[:, 1, 0])  # picture pixels a crop pixel
+        turn = np.degrees(np.arctan2(regions[:, 1, 0], regions[:, 0, 0]))  # clockwise, while roll counts the other way
+        for landmark, region, unit in zip(landmarks, regions, scale, strict=True):
+            landmark[:, :2] = apply(region, landmark[:, :2])
+            landmark[:, 2] *= unit
+        pose[:, 2] -= turn
+        return LandmarkedFaces(landmarks, pose, out["presence"].reshape(-1))

@@ -1,0 +1,261 @@
+"""A frame's journey, and the table of processes that reproduces it."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.quality import reliable
+from rtau import __version__
+from rtau.au import AUs
+from rtau.config import PipelineConfig, SourceConfig
+from rtau.decode import Decode, copy_picture, view_picture
+from rtau.engines import engine_name
+from rtau.errors import SourceError
+from rtau.faces import Faces
+from rtau.landmarks import inter_ocular
+from rtau.messages import AUFrame, FaceAUs, RunInfo, SourceInfo, StageTime
+from rtau.models import load_artifact
+from rtau.runtime.supervisor import Layout, Supervisor
+from rtau.runtime.worker import Item, Slots
+from rtau.structures import AUEstimates, Frame, PictureFormat, TrackedFaces
+
+
+def journey(config: PipelineConfig, source: SourceConfig) -> Iterator[AUFrame]:
+    """One source, one process: the order of events that every layout reproduces, bit for bit on one engine.
+
+    Raises RtauError; DamagedSourceError comes after the last good frame.
+    """
+    with InProcess(config, source) as run:
+        yield from run
+
+
+def layout(config: PipelineConfig, source: SourceConfig) -> Layout:
+    """The same journey over processes; `runtime.supervisor` starts and watches them."""
+    return Layout(
+        source=("decode", partial(DecodeSource, source)),
+        stages=[("faces", partial(FacesStage, config)), ("au", partial(AUStage, config, source.source_id))],
+    )
+
+
+def describe(config: PipelineConfig, source: SourceInfo) -> RunInfo:
+    """What the tables and feeds say of a run. Checks every artifact and the device before anything starts."""
+    artifacts = {
+        "detector": load_artifact(config.faces.detector, "detector"),
+        "landmarks": load_artifact(config.faces.landmarks, "landmarks"),
+        "au": load_artifact(config.au.encoder, "au"),
+    }
+    return RunInfo(
+        version=__version__,
+        engine=engine_name(config.device),
+        weights={role: artifact.label for role, artifact in artifacts.items()},
+        weights_sha256={role: artifact.card.sha256 for role, artifact in artifacts.items()},
+        aus=artifacts["au"].card.aus,
+        source=source,
+    )
+
+
+def to_message(
+    frame: Frame, faces: TrackedFaces, aus: AUEstimates, source_id: str, *, landmarks: bool = False
+) -> AUFrame:
+    """The estimates of one frame as they leave the pipeline."""
+    good = reliable(inter_ocular(faces.landmarks), faces.pose, faces.score)
+    messages = [
+        FaceAUs(
+            track_id=int(faces.track_ids[i]),
+            person_id=None,
+            score=float(faces.score[i]),
+            box=tuple(faces.boxes[i].tolist()),
+            pose=tuple(faces.pose[i].tolist()),
+            occurrence=aus.occurrence[i].tolist(),
+            intensity=aus.intensity[i].tolist(),
+            left=aus.left[i].tolist(),
+            right=aus.right[i].tolist(),
+            low_quality=not good[i],
+            landmarks=[tuple(point) for point in faces.landmarks[i].tolist()] if landmarks else None,
+        )
+        for i in range(len(faces.track_ids))
+    ]
+    return AUFrame(
+        source_id=source_id,
+        frame_index=frame.index,
+        time_s=frame.time_s,
+        t_capture_ns=frame.t_capture_ns,
+        reason="decode_error" if frame.picture is None else "" if messages else "no_face",
+        faces=messages,
+    )
+
+
+class InProcess:
+    """The journey in this process. Iterate for AUFrames; `times` holds each stage's work so far."""
+
+    def __init__(self, config: PipelineConfig, source: SourceConfig) -> None:
+        self._config, self._source = config, source
+        self._decode = Decode(source)
+        self.info = describe(config, self._decode.info)
+        self._stop = False
+        self._busy = dict.fromkeys(("decode", "faces", "au"), 0.0)
+        self._frames = 0
+
+    @property
+    def times(self) -> list[StageTime]:
+        return [StageTime(stage, self._frames, busy_s) for stage, busy_s in self._busy.items()]
+
+    def stop(self) -> None:
+        """Decode no further."""
+        self._stop = True
+
+    def __enter__(self) -> Self:
+        self._faces, self._aus = Faces(self._config), AUs(self._config)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._decode.close()
+
+    def __iter__(self) -> Iterator[AUFrame]:
+        frames = iter(self._decode)
+        while not self._stop:
+            started = time.perf_counter()
+            frame = next(frames, None)
+            if frame is None:
+                return
+            decoded = time.perf_counter()
+            faces = self._faces(frame)
+            found = time.perf_counter()
+            aus = self._aus(frame.picture, faces)
+            message = to_message(frame, faces, aus, self._source.source_id, landmarks=self._config.au.landmarks)
+            for stage, seconds in (
+                ("decode", decoded - started),
+                ("faces", found - decoded),
+                ("au", time.perf_counter() - found),
+            ):
+                self._busy[stage] += seconds
+            self._frames += 1
+            yield message
+
+
+class InProcesses:
+    """The journey over processes. Iterate for AUFrames, in order; `times` is known when the run has ended."""
+
+    def __init__(self, config: PipelineConfig, source: SourceConfig) -> None:
+        with Decode(source) as decode:
+            self.info = describe(config, decode.info)
+            slot_bytes = next((frame.picture.format.nbytes for frame in decode if frame.picture), 1)
+        runtime = config.runtime
+        self._supervisor = Supervisor(
+            layout(config, source), runtime.slots, slot_bytes, runtime.start_timeout_s, runtime.stall_timeout_s
+        )
+
+    @property
+    def times(self) -> list[StageTime]:
+        return self._supervisor.times
+
+    def stop(self) -> None:
+        """Decode no further; what was decoded still comes out."""
+        self._supervisor.stop()
+
+    def __enter__(self) -> Self:
+        self._supervisor.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._supervisor.__exit__(kind, error, trace)
+
+    def __iter__(self) -> Iterator[AUFrame]:
+        return map(_decode_message, self._supervisor)
+
+
+def open_run(config: PipelineConfig, source: SourceConfig) -> InProcess | InProcesses:
+    """The run that the configuration asks for; nothing has started before it is entered."""
+    return InProcesses(config, source) if config.runtime.processes else InProcess(config, source)
+
+
+# Between processes: a frame without its pixels, and the faces found in it.
+
+
+class _FrameRef(msgspec.Struct, frozen=True, array_like=True):
+    index: int
+    time_s: float
+    t_capture_ns: int
+    format: PictureFormat | None
+
+    def frame(self, slot: memoryview | None) -> Frame:
+        picture = None if self.format is None or slot is None else view_picture(self.format, slot)
+        return Frame(self.index, self.time_s, self.t_capture_ns, picture)
+
+
+class _FacesRef(msgspec.Struct, frozen=True, array_like=True):
+    frame: _FrameRef
+    track_ids: bytes
+    score: bytes
+    landmarks: bytes
+    pose: bytes
+
+    def faces(self) -> TrackedFaces:
+        return TrackedFaces(
+            np.frombuffer(self.track_ids, np.int64),
+            _floats(self.score, -1),
+            _floats(self.landmarks, -1, 478, 3),
+            _floats(self.pose, -1, 3),
+        )
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_frame = msgspec.msgpack.Decoder(_FrameRef).decode
+_decode_faces = msgspec.msgpack.Decoder(_FacesRef).decode
+_decode_message = msgspec.msgpack.Decoder(AUFrame).decode
+
+
+def _floats(data: bytes, *shape: int) -> NDArray[np.float32]:
+    return np.frombuffer(data, np.float32).reshape(shape)
+
+
+class DecodeSource:
+    """Process `decode`: frames into free slots."""
+
+    def __init__(self, source: SourceConfig) -> None:
+        self._decode = Decode(source)
+
+    def __call__(self, slots: Slots) -> Iterator[Item]:
+        for frame in self._decode:
+            if slots.stopped():
+                return
+            slot = None
+            if frame.picture is not None:
+                slot = slots.take()
+                if frame.picture.format.nbytes > slots.ring.address.slot_bytes:
+                    raise SourceError(f"{self._decode.info.name}: the picture grew at frame {frame.index}")
+                copy_picture(frame.picture, slots.ring.slot(slot))
+            ref = _FrameRef(frame.index, frame.time_s, frame.t_capture_ns, frame.picture and frame.picture.format)
+            yield Item(_encode(ref), slot)
+
+
+class FacesStage:
+    """Process `faces`."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self._faces = Faces(config)
+
+    def __call__(self, payload: bytes, slot: memoryview | None) -> bytes:
+        ref = _decode_frame(payload)
+        faces = self._faces(ref.frame(slot))
+        arrays = (faces.track_ids, faces.score, faces.landmarks, faces.pose)
+        return _encode(_FacesRef(ref, *(array.tobytes() for array in arrays)))
+
+
+class AUStage:
+    """Process `au`: crops straight from the slot, estimates, and writes the message."""
+
+    def __init__(self, config: PipelineConfig, source_id: str) -> None:
+        self._aus, self._source_id, self._landmarks = AUs(config), source_id, config.au.landmarks
+
+    def __call__(self, payload: bytes, slot: memoryview | None) -> bytes:
+        ref = _decode_faces(payload)
+        frame, faces = ref.frame.frame(slot), ref.faces()
+        aus = self._aus(frame.picture, faces)
+        return _encode(to_message(frame, faces, aus, self._source_id, landmarks=self._landmarks))

@@ -1,0 +1,1 @@
+"""Processes, shared memory and the messages between them. Knows no faces."""

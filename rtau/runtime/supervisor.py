@@ -1,0 +1,168 @@
+"""Starts the processes of a run, passes on what comes out, notices at once when one dies, and cleans up."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from rtau.errors import RtauError, WorkerError
+from rtau.messages import StageTime
+from rtau.runtime.ring import Ring
+from rtau.runtime.worker import End, Failed, Ready, Source, Stage, Wiring, decode_control, decode_flow, error_of
+from rtau.runtime.worker import run_source, run_stage
+
+_JOIN_S = 2.0  # a process that has sent its end is given this long to exit
+
+
+class Layout(NamedTuple):
+    """One source and the stages behind it, in order; each becomes a process. `build` runs in that process."""
+
+    source: tuple[str, Callable[[], Source]]
+    stages: list[tuple[str, Callable[[], Stage]]]
+
+
+class Supervisor:
+    """A chain of processes around a ring. Iterate it for the payloads of the last stage, in order."""
+
+    def __init__(
+        self, layout: Layout, slots: int, slot_bytes: int, start_timeout_s: float, stall_timeout_s: float
+    ) -> None:
+        self._layout, self._slots, self._slot_bytes = layout, slots, slot_bytes
+        self._start_timeout_s, self._stall_timeout_s = start_timeout_s, stall_timeout_s
+        self._processes: dict[str, BaseProcess] = {}
+        self._controls: dict[str, Connection] = {}
+        self.times: list[StageTime] = []  # known when the run has ended
+
+    def __enter__(self) -> Self:
+        try:
+            self._ring = Ring.create(self._slots, self._slot_bytes)
+        except OSError as error:
+            needed = self._slots * self._slot_bytes / 2**20
+            raise WorkerError(f"no shared memory for {needed:.0f} MB of pictures ({error.strerror}); use fewer runtime.slots") from error
+        try:
+            self._start()
+            self._await_ready()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def stop(self) -> None:
+        """Decode no further; what is under way still comes out."""
+        try:
+            self._stop.send_bytes(b"stop")
+        except OSError:
+            pass  # the source has ended already
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Payloads of the last stage. Raises what the source ended in, or WorkerError when a process died."""
+        while True:
+            ready = self._wait(self._stall_timeout_s, [self._results])
+            if self._results not in ready:
+                raise WorkerError(f"no frame came for {self._stall_timeout_s:.0f} s: a process is stuck; the run was stopped")
+            try:
+                message = decode_flow(self._results.recv_bytes())
+            except EOFError:
+                raise self._death() from None
+            if isinstance(message, End):
+                self.times = message.times
+                for process in self._processes.values():
+                    process.join(_JOIN_S)
+                if message.error:
+                    raise error_of(message.error, message.text)
+                return
+            yield message.payload
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        freed_here, freed_there = context.Pipe(duplex=False)
+        stop_there, self._stop = context.Pipe(duplex=False)
+        inbox: Connection | None = None
+        given: list[Connection] = [freed_here, freed_there, stop_there]
+        steps = [self._layout.source, *self._layout.stages]
+        for position, (name, build) in enumerate(steps):
+            control_here, control_there = context.Pipe(duplex=False)
+            next_inbox, outbox = context.Pipe(duplex=False)
+            first, last = position == 0, position == len(steps) - 1
+            wiring = Wiring(
+                ring=self._ring.address,
+                control=control_there,
+                outbox=outbox,
+                inbox=inbox,
+                freed=freed_here if first else freed_there if last else None,
+                stop=stop_there if first else None,
+            )
+            process = context.Process(
+                target=run_source if first else run_stage, args=(name, build, wiring), name=f"rtau-{name}", daemon=True
+            )
+            process.start()
+            given += [control_there, outbox, *([inbox] if inbox else [])]
+            self._processes[name], self._controls[name] = process, control_here
+            inbox = next_inbox
+        assert inbox is not None
+        self._results = inbox
+        for connection in given:  # a neighbour's death is seen as the end of a pipe only if nobody else holds it
+            connection.close()
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + self._start_timeout_s
+        waiting = set(self._processes)
+        while waiting:
+            ready = self._wait(max(deadline - time.monotonic(), 0), [self._controls[name] for name in waiting])
+            if not ready:
+                raise WorkerError(f"{', '.join(sorted(waiting))}: not ready after {self._start_timeout_s:.0f} s")
+            for name in list(waiting):
+                if self._controls[name] in ready:
+                    try:
+                        message = decode_control(self._controls[name].recv_bytes())
+                    except EOFError:
+                        raise self._death() from None
+                    if isinstance(message, Failed):
+                        raise error_of(message.error, message.text)
+                    waiting.discard(name)
+
+    def _wait(self, timeout_s: float, connections: list[Connection]) -> list[object]:
+        """What is ready of the connections; raises as soon as a process has died badly."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            sentinels = [process.sentinel for process in self._processes.values() if process.exitcode is None]
+            ready = wait([*connections, *sentinels], max(deadline - time.monotonic(), 0))
+            if any(process.exitcode not in (None, 0) for process in self._processes.values()):
+                raise self._death()
+            found: list[object] = [connection for connection in connections if connection in ready]
+            if found or time.monotonic() >= deadline:
+                return found
+
+    def _death(self) -> RtauError:
+        """The first cause that a dead process told, or what the system says of its end."""
+        for control in self._controls.values():
+            try:
+                while control.poll():
+                    message = decode_control(control.recv_bytes())
+                    if isinstance(message, Failed):
+                        return error_of(message.error, message.text)
+            except EOFError:
+                continue
+        for name, process in self._processes.items():
+            process.join(0.2)
+            if process.exitcode not in (None, 0):
+                code = process.exitcode
+                how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+                return WorkerError(f"the {name} process {how}; the run was stopped and nothing was written")
+        return WorkerError("a process ended before its work was done; the run was stopped and nothing was written")
+
+    def close(self) -> None:
+        """End every process and remove the shared memory; safe to call twice."""
+        for process in self._processes.values():
+            if process.is_alive():
+                process.kill()  # it holds nothing but memory
+            process.join()
+        for control in self._controls.values():
+            control.close()
+        self._ring.close()
