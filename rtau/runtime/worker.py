@@ -1,5 +1,6 @@
 """The body of every child process: take a message, work, pass a message on. Written once."""
 
+import contextlib
 import signal
 import sys
 import time
@@ -119,7 +120,8 @@ def run_stage(name: str, build: Callable[[], Stage], wiring: Wiring) -> None:
             clock.add(time.perf_counter() - start)
             wiring.outbox.send_bytes(_encode(Item(payload, message.slot)))
             if wiring.freed is not None and message.slot is not None:
-                wiring.freed.send_bytes(message.slot.to_bytes(2, "little"))
+                with contextlib.suppress(BrokenPipeError):  # the source may have ended
+                    wiring.freed.send_bytes(message.slot.to_bytes(2, "little"))
         wiring.outbox.send_bytes(_encode(msgspec.structs.replace(message, times=[*message.times, clock.time])))
 
 
@@ -166,8 +168,6 @@ class _reporting:
         else:
             traceback.print_exception(error)
             failed = Failed("WorkerError", f"{self._name}: {type(error).__name__}: {error}")
-        try:
+        with contextlib.suppress(OSError):
             self._control.send_bytes(_encode(failed))
-        except OSError:
-            pass
         sys.exit(1)
