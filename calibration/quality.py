@@ -10,7 +10,7 @@ MIN_SCORE = 0.7
 
 
 def reliable(
-    inter_ocular_px: NDArray[np.float32], pose_deg: NDArray[np.float32], score: NDArray[np.float32]
+    inter_ocular_px: NDArray[np.floating], pose_deg: NDArray[np.float32], score: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
     """(F,), pose (F, 3) pitch, yaw, roll, score (F,) in [0, 1] -> (F,) whether the view is good enough.
 

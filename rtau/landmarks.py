@@ -12,22 +12,12 @@ from rtau.engines import open_engine
 from rtau.models import load_artifact
 from rtau.structures import Float32, Picture
 
-RIGHT_EYE, LEFT_EYE = (33, 133), (362, 263)  # corners of the subject's eyes
-
-
 class LandmarkedFaces(NamedTuple):
     """What the network sees in R regions."""
 
     landmarks: Float32  # (R, 478, 3) x, y in pixels of the displayed picture, z in the same unit
     pose: Float32  # (R, 3) pitch, yaw, roll in degrees; signs as in structures.TrackedFaces
     presence: Float32  # (R,) probability of a face, in [0, 1]
-
-
-def inter_ocular(landmarks: Float32) -> Float32:
-    """(..., 478, 3) -> (...,) distance between the eye centres in pixels."""
-    right = landmarks[..., RIGHT_EYE, :2].mean(axis=-2)
-    left = landmarks[..., LEFT_EYE, :2].mean(axis=-2)
-    return np.asarray(np.linalg.norm(left - right, axis=-1), dtype=np.float32)
 
 
 class FaceLandmarks:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from calibration.quality import reliable
 from rtau import __version__
+from rtau.align import inter_ocular
 from rtau.au import AUs
 from rtau.config import PipelineConfig, SourceConfig
 from rtau.decode import Decode, copy_picture, view_picture
 from rtau.engines import engine_name
 from rtau.errors import SourceError
 from rtau.faces import Faces
-from rtau.landmarks import inter_ocular
 from rtau.messages import AUFrame, FaceAUs, RunInfo, SourceInfo, StageTime
 from rtau.models import load_artifact
 from rtau.runtime.supervisor import Layout, Supervisor

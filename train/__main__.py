@@ -1,0 +1,38 @@
+"""`python -m train COMMAND`: one command remakes one model or one table."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+
+Config = TypeVar("Config", bound=msgspec.Struct)
+
+_config = click.option(
+    "--config", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="YAML recipe."
+)
+
+
+@click.group()
+def main() -> None:
+    """Train and evaluate the models that rtau runs."""
+
+
+def _read(path: Path, kind: type[Config]) -> Config:
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise click.ClickException(f"{path}: {error}") from error
+
+
+@main.command()
+@_config
+def landmarks(path: Path) -> None:
+    """The landmark network."""
+    from train.methods import landmarks as method
+
+    method.run(_read(path, method.LandmarksConfig))
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m train")

@@ -1,0 +1,51 @@
+"""The 478-point mesh: its mean shape and its mirror."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from rtau.align import apply, fit_similarity
+
+Float32 = NDArray[np.float32]
+
+LANDMARKS = 478
+
+
+def mean_shape(faces: list[Float32]) -> Float32:
+    """Landmarks [(478, 3)] -> (478, 3): Procrustes mean, inter-ocular distance 1, eyes level, centred."""
+    shapes = np.stack(faces)
+    reference = _upright(shapes[0])
+    for _ in range(3):
+        aligned = np.stack([_onto(shape, reference) for shape in shapes])
+        reference = _upright(aligned.mean(axis=0))
+    return reference
+
+
+def mirror_indices(mean: Float32) -> NDArray[np.int64]:
+    """(478,) for each mesh point the point it becomes when the picture is mirrored; an involution.
+
+    Found by matching the mean shape (478, 3) with its mirror image.
+    """
+    mirrored = mean * np.float32([-1, 1, 1])
+    distance = ((mean[:, None] - mirrored[None]) ** 2).sum(axis=-1)
+    _, match = linear_sum_assignment(distance + distance.T)
+    index = np.asarray(match, dtype=np.int64)
+    if not (index[index] == np.arange(len(index))).all():
+        raise ValueError("the mean shape is too lopsided to find its mirror")
+    return index
+
+
+def _upright(shape: Float32) -> Float32:
+    eyes = shape[[362, 263]].mean(axis=0) - shape[[33, 133]].mean(axis=0)
+    centred = shape - shape.mean(axis=0)
+    transform = fit_similarity(np.array([[0.0, 0.0], eyes[:2]]), np.array([[0.0, 0.0], [1.0, 0.0]]))
+    return _transformed(centred, transform)
+
+
+def _onto(shape: Float32, reference: Float32) -> Float32:
+    return _transformed(shape, fit_similarity(shape[:, :2], reference[:, :2]))
+
+
+def _transformed(shape: Float32, transform: NDArray[np.float64]) -> Float32:
+    scale = np.hypot(transform[0, 0], transform[1, 0])
+    return np.concatenate([apply(transform, shape[:, :2]), shape[:, 2:] * scale], axis=1).astype(np.float32)

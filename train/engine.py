@@ -1,0 +1,85 @@
+"""What every training run shares: schedule, averaged weights, checkpoints, a log line now and then."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+
+def cosine(step: int, steps: int, warmup: int) -> float:
+    """Factor of the learning rate: linear warm-up, then cosine to 1 %."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+
+
+def fit(
+    model: nn.Module,
+    batches: Iterable[object],
+    loss_of: Callable[[nn.Module, object], dict[str, Tensor]],
+    *,
+    steps: int,
+    learning_rate: float,
+    weight_decay: float,
+    folder: Path,
+    every: int,
+    report: Callable[[nn.Module, int], str],
+    ema_decay: float = 0.998,
+) -> nn.Module:
+    """Train with AdamW for `steps`; returns the exponentially averaged model.
+
+    `loss_of` gives named scalars whose sum is minimised. Every `every` steps a checkpoint is written to `folder` and
+    `report` is called with the averaged model. A run that was cut off goes on from its checkpoint.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.pt"
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    rest = [p for p in model.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}], lr=learning_rate
+    )
+    first = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        averaged.load_state_dict(state["averaged"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = state["step"]
+    warmup, started, sums = max(steps // 50, 1), time.monotonic(), dict[str, float]()
+    model.train()
+    for step, batch in zip(range(first, steps), batches, strict=False):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * cosine(step, steps, warmup)
+        losses = loss_of(model, batch)
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimiser.step()
+        averaged.update_parameters(model)
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+        if (step + 1) % every == 0 or step + 1 == steps:
+            count = (step % every) + 1
+            line = " ".join(f"{name} {total / count:.4f}" for name, total in sums.items())
+            averaged.eval()
+            with torch.no_grad():
+                found = report(averaged.module, step + 1)
+            minutes = (time.monotonic() - started) / 60
+            print(f"step {step + 1}/{steps} {minutes:.1f} min  {line}  {found}", flush=True)
+            sums.clear()
+            state = {
+                "model": model.state_dict(),
+                "averaged": averaged.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "step": step + 1,
+            }
+            torch.save(state, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
+    averaged.eval()
+    module: nn.Module = averaged.module
+    return module

@@ -1,0 +1,63 @@
+"""From a trained network to an artifact folder: model.onnx, card.yaml, and the proof that both give one answer."""
+
+import datetime
+import os
+import platform
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from rtau.models import Card, sha256
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)  # input normalisation of every model trained here
+_TOLERANCE = 1e-3
+
+
+def normalised(images: Tensor) -> Tensor:
+    """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32 as the networks take it."""
+    return ((images.permute(0, 3, 1, 2).float() / 255) - MEAN[0]) / STD[0]
+
+
+def when_and_where(minutes: float) -> str:
+    """For the card: date, processor and wall time."""
+    today = datetime.date.today().isoformat()
+    return f"{today}, {os.cpu_count()} cores of {platform.machine()} CPU, {minutes:.0f} min"
+
+
+def write_artifact(
+    folder: Path,
+    model: nn.Module,
+    example: dict[str, Tensor],
+    dynamic: dict[str, dict[int, str]],
+    card: Card,
+) -> None:
+    """Write model.onnx and card.yaml into `folder`.
+
+    `example` holds one input by name, `dynamic` the free axes of each. Raises RuntimeError when the written file does
+    not give what the network gives.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "model.onnx"
+    model = model.eval()
+    free = {name: {axis: torch.export.Dim(label) for axis, label in axes.items()} for name, axes in dynamic.items()}
+    names = list(card.outputs)
+    with torch.no_grad():
+        program = torch.onnx.export(
+            model, kwargs=example, input_names=list(example), output_names=names, dynamic_shapes=free, dynamo=True,
+            verbose=False,
+        )  # fmt: skip
+        assert program is not None
+        program.save(str(path), external_data=False)
+        expected = model(**example)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    given = session.run(names, {name: value.numpy() for name, value in example.items()})
+    for name, ours, theirs in zip(names, expected, given, strict=True):
+        worst = float(np.abs(ours.numpy() - theirs).max())
+        if worst > _TOLERANCE:
+            raise RuntimeError(f"{path}: output {name} differs from the network by {worst:.2g}")
+    card = msgspec.structs.replace(card, sha256=sha256(path))
+    (folder / "card.yaml").write_bytes(msgspec.yaml.encode(card))
