@@ -4,7 +4,8 @@ import numpy as np
 
 from rtau.align import roi_from_box, roi_from_landmarks
 from rtau.config import PipelineConfig
-from rtau.detect import FaceDetector, overlap
+from rtau.boxes import bounds, overlap
+from rtau.detect import FaceDetector
 from rtau.landmarks import FaceLandmarks
 from rtau.structures import Frame, Picture, TrackedFaces
 from rtau.track import Track, Tracker
@@ -45,8 +46,7 @@ class Faces:
         predicted = {track.track_id: track.box_at(time_s) for track in tracks}
         for i, track in enumerate(tracks):
             last = track.box
-            xy = found.landmarks[i, :, :2]
-            box = np.concatenate([xy.min(axis=0), xy.max(axis=0)])
+            box = bounds(found.landmarks[i])
             if found.presence[i] < self._config.min_presence or overlap(box, last[None])[0] < _LEFT_REGION:
                 self._tracker.lose(track)
             else:
@@ -66,8 +66,7 @@ class Faces:
         first = self._landmarks(picture, np.stack([roi_from_box(box) for box in boxes]))
         found = self._landmarks(picture, np.stack([roi_from_landmarks(points) for points in first.landmarks]))
         for i in np.argsort(-found.presence, kind="stable"):
-            xy = found.landmarks[i, :, :2]
-            box = np.concatenate([xy.min(axis=0), xy.max(axis=0)])
+            box = bounds(found.landmarks[i])
             fresh = all(overlap(box, track.box[None])[0] < _COVERED for track in self._tracker.active)
             if fresh and found.presence[i] >= self._config.min_presence:
                 self._tracker.admit(found.landmarks[i], found.pose[i], float(found.presence[i]), time_s)

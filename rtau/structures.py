@@ -6,6 +6,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from rtau.boxes import bounds
+
 Float32 = NDArray[np.float32]
 
 ColourMatrix = Literal["bt601", "bt709", "bt2020"]
@@ -82,8 +84,7 @@ class TrackedFaces(NamedTuple):
     @property
     def boxes(self) -> Float32:
         """(F, 4) x0, y0, x1, y1: the bounding box of the landmarks."""
-        xy = self.landmarks[..., :2]
-        return np.concatenate([xy.min(axis=1), xy.max(axis=1)], axis=-1) if len(xy) else np.zeros((0, 4), np.float32)
+        return bounds(self.landmarks)
 
 
 class AUEstimates(NamedTuple):

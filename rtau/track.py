@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rtau.detect import overlap
+from rtau.boxes import bounds, overlap
 from rtau.structures import Float32
 
 _MIN_OVERLAP = 0.2  # of a new box with where a lost face should be by now
@@ -28,8 +28,7 @@ class Track:
     @property
     def box(self) -> Float32:
         """(4,) bounding box of the landmarks."""
-        xy = self.landmarks[:, :2]
-        return np.concatenate([xy.min(axis=0), xy.max(axis=0)])
+        return bounds(self.landmarks)
 
     def box_at(self, time_s: float) -> Float32:
         """(4,) where the box should be at a time if the face goes on as it went."""
@@ -78,8 +77,7 @@ class Tracker:
 
     def admit(self, landmarks: Float32, pose: Float32, score: float, time_s: float) -> Track:
         """A face found by the detector: a lost one that came back, or a new one."""
-        xy = landmarks[:, :2]
-        box = np.concatenate([xy.min(axis=0), xy.max(axis=0)])
+        box = bounds(landmarks)
         nearest = max(self._lost, key=lambda t: _nearness(box, t.box_at(time_s)), default=None)
         if nearest is not None and _belongs(box, nearest.box_at(time_s)):
             self._lost.remove(nearest)

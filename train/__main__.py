@@ -34,5 +34,14 @@ def landmarks(path: Path) -> None:
     method.run(_read(path, method.LandmarksConfig))
 
 
+@main.command()
+@_config
+def detector(path: Path) -> None:
+    """The face detector."""
+    from train.methods import detector as method
+
+    method.run(_read(path, method.DetectorConfig))
+
+
 if __name__ == "__main__":
     main(prog_name="python -m train")

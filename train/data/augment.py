@@ -85,7 +85,7 @@ def photometric(image: UInt8, rng: Generator, strength: float = 1.0) -> UInt8:
         keep = np.float32(rng.uniform(0, 0.5) if rng.random() < 0.5 else 0)
         y = keep * y + (1 - keep) * grey[..., None]
     if chance(0.3):
-        y += rng.normal(0, rng.uniform(0.005, 0.06), y.shape).astype(np.float32)
+        y += np.float32(rng.uniform(0.005, 0.06)) * rng.standard_normal(y.shape, dtype=np.float32)
     x = (np.clip(y, 0, 1) * 255 + 0.5).astype(np.uint8)
 
     if chance(0.3):

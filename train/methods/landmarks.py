@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from rtau.align import apply, inter_ocular, invert, region, roi_from_box, roi_from_landmarks
+from rtau.boxes import bounds
 from rtau.models import Card
 from train.data.augment import jittered, occlude, photometric, warp
 from train.data.clips import load_clips
@@ -130,7 +131,7 @@ class Crops(IterableDataset[Sample]):
         if rng.random() < 0.65:  # the last frame's landmarks
             transform = jittered(roi_from_landmarks(face.landmarks), SIDE, rng, 0.03, 1.08, 5)
         else:  # a detector's box
-            transform = jittered(roi_from_box(_box(face.landmarks)), SIDE, rng, 0.06, 1.17, 15)
+            transform = jittered(roi_frombounds(bounds(face.landmarks)), SIDE, rng, 0.06, 1.17, 15)
         mirrored = rng.random() < 0.5
         image = warp(face.image, transform, (SIDE, SIDE), mirror=mirrored)
         xy = apply(invert(transform), face.landmarks[:, :2])
@@ -155,7 +156,7 @@ class Crops(IterableDataset[Sample]):
             image = drawn(rng, SIDE)
         else:
             face = self.faces[rng.choice(len(self.faces), p=self.odds)]
-            box = _box(face.landmarks)
+            box = bounds(face.landmarks)
             size, centre = float((box[2:] - box[:2]).max()), (box[:2] + box[2:]) / 2
             if kind < 0.9:  # beside the face, on an ear, or far too small or too large
                 angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.55, 1.3)
@@ -170,7 +171,7 @@ class Crops(IterableDataset[Sample]):
 def evaluate(model: nn.Module, faces: list[LabelledFace]) -> dict[str, float]:
     """Mean distance to the teacher / inter-ocular distance over two passes from a shaken box, by yaw; pose errors."""
     rng = np.random.default_rng(0)
-    regions = [jittered(roi_from_box(_box(face.landmarks)), SIDE, rng, 0.05, 1.1, 0) for face in faces]
+    regions = [jittered(roi_frombounds(bounds(face.landmarks)), SIDE, rng, 0.05, 1.1, 0) for face in faces]
     for _ in range(2):
         crops = np.stack([warp(face.image, t, (SIDE, SIDE)) for face, t in zip(faces, regions, strict=True)])
         out: LandmarkOutput = model(normalised(torch.from_numpy(crops)))
@@ -231,9 +232,6 @@ def _shape_space(faces: list[Float32], rank: int) -> tuple[Float32, Float32]:
     scaled = directions[:rank] * (values[:rank, None] / np.sqrt(len(matrix)))
     return mean.reshape(LANDMARKS, 3).astype(np.float32), scaled.reshape(-1, LANDMARKS, 3).astype(np.float32)
 
-
-def _box(landmarks: Float32) -> Float32:
-    return np.concatenate([landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)])
 
 
 def _describe(metrics: dict[str, float]) -> str:
