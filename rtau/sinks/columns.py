@@ -1,6 +1,6 @@
 """The rows of the `rtau` layout: one a face and frame, and one for a frame without faces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -28,27 +28,29 @@ class Layout(Protocol):
         """The rows of one frame, rounded as they are written."""
 
 
+UNITS = {
+    "frame": "count from 0 of decoded frames",
+    "pts_s": "seconds in the source's clock (presentation timestamp * time base)",
+    "track_id": "count from 1; stable while the face stays",
+    "person_id": "text; empty until an identity is known",
+    "face_score": "probability 0-1 that this is a face",
+    "x0, y0, x1, y1": "pixels of the displayed picture, origin top left; bounding box of the 478 landmarks",
+    "pitch_deg": "degrees, up is positive",
+    "yaw_deg": "degrees, to the subject's right (image left) is positive",
+    "roll_deg": "degrees, tilt to the subject's right (counter-clockwise in the image) is positive",
+    "AUxx_p": "probability 0-1 of occurrence",
+    "AUxx_r": "intensity 0-5, 1 is a trace and the threshold of occurrence",
+    "AUxx_c": "0 or 1, 1 where AUxx_r >= 1 and AUxx_p >= 0.5",
+    "AUxxL_r, AUxxR_r": "intensity 0-5 of the subject's left and right side",
+    "reason": "empty, no_face, low_quality or decode_error",
+}
+
+
 class RtauLayout:
     """The columns of docs/columns.md. AUs that the weights do not estimate have empty cells."""
 
-    units = {
-        "frame": "count from 0 of decoded frames",
-        "pts_s": "seconds in the source's clock (presentation timestamp * time base)",
-        "track_id": "count from 1; stable while the face stays",
-        "person_id": "text; empty until an identity is known",
-        "face_score": "probability 0-1 that this is a face",
-        "x0, y0, x1, y1": "pixels of the displayed picture, origin top left; bounding box of the 478 landmarks",
-        "pitch_deg": "degrees, up is positive",
-        "yaw_deg": "degrees, to the subject's right (image left) is positive",
-        "roll_deg": "degrees, tilt to the subject's right (counter-clockwise in the image) is positive",
-        "AUxx_p": "probability 0-1 of occurrence",
-        "AUxx_r": "intensity 0-5, 1 is a trace and the threshold of occurrence",
-        "AUxx_c": "0 or 1, 1 where AUxx_r >= 1 and AUxx_p >= 0.5",
-        "AUxxL_r, AUxxR_r": "intensity 0-5 of the subject's left and right side",
-        "reason": "empty, no_face, low_quality or decode_error",
-    }
-
     def __init__(self, info: RunInfo) -> None:
+        self.units = UNITS
         columns = [Column("frame", 0), Column("pts_s", 6), Column("track_id", 0), Column("person_id")]
         columns += [Column("face_score", 4)]
         columns += [Column(name, 2) for name in ("x0", "y0", "x1", "y1", "pitch_deg", "yaw_deg", "roll_deg")]
@@ -60,51 +62,46 @@ class RtauLayout:
         place = {column.name: i for i, column in enumerate(self.columns)}
         sided = [a for a, name in enumerate(info.aus) if f"{name}L_r" in place]
         self._sided = np.array(sided, dtype=np.intp)
-        # where each list of estimates goes: occurrence, intensity, presence, left, right
-        self._places = [
-            [place[f"{name}_p"] for name in info.aus],
-            [place[f"{name}_r"] for name in info.aus],
-            [place[f"{name}_c"] for name in info.aus],
-            [place[f"{info.aus[a]}L_r"] for a in sided],
-            [place[f"{info.aus[a]}R_r"] for a in sided],
+        self._places = [  # of the values of `_estimates`
+            *(place[f"{name}_p"] for name in info.aus),
+            *(place[f"{name}_c"] for name in info.aus),
+            *(place[f"{name}_r"] for name in info.aus),
+            *(place[f"{info.aus[a]}{side}_r"] for side in "LR" for a in sided),
         ]
 
     def rows(self, frame: AUFrame) -> Iterator[Row]:
         head: Row = [frame.frame_index, round(frame.time_s, 6)]
         width = len(self.columns)
         for face in frame.faces:
-            row = head + [face.track_id, face.person_id, round(face.score, 4)]
+            row = [*head, face.track_id, face.person_id, round(face.score, 4)]
             row += plain(np.array((*face.box, *face.pose)), 2)
             row += [None] * (width - len(row))
-            for places, values in zip(self._places, self._estimates(face), strict=True):
-                for place, value in zip(places, values, strict=True):
-                    row[place] = value
+            for place, value in zip(self._places, self._estimates(face), strict=True):
+                row[place] = value
             row[-1] = "low_quality" if face.low_quality else ""
             yield row
         if not frame.faces:
-            yield head + [None] * (width - len(head) - 1) + [frame.reason]
+            yield [*head, *[None] * (width - len(head) - 1), frame.reason]
 
-    def _estimates(self, face: FaceAUs) -> tuple[list[float], list[float], list[int], list[float], list[float]]:
+    def _estimates(self, face: FaceAUs) -> Sequence[int | float]:
+        """In the order of `_places`: occurrence, presence, intensity, left of the sided AUs, right of them."""
         intensity = np.array(face.intensity)
+        sides = np.array((face.left, face.right))[:, self._sided]
         present = intensity >= OCCURRENCE_INTENSITY
-        left, right = np.array(face.left)[self._sided], np.array(face.right)[self._sided]
-        return (
-            on_its_side(np.array(face.occurrence), 0.5, present, 4),
-            on_its_side(intensity, OCCURRENCE_INTENSITY, present, 3),
-            present.astype(int).tolist(),
-            on_its_side(left, OCCURRENCE_INTENSITY, left >= OCCURRENCE_INTENSITY, 3),
-            on_its_side(right, OCCURRENCE_INTENSITY, right >= OCCURRENCE_INTENSITY, 3),
-        )
+        strengths = np.concatenate((intensity, sides.ravel()))
+        return [
+            *on_its_side(np.array(face.occurrence), 0.5, present, 4),
+            *present.astype(int).tolist(),
+            *on_its_side(strengths, OCCURRENCE_INTENSITY, strengths >= OCCURRENCE_INTENSITY, 3),
+        ]
 
 
 def plain(values: NDArray[np.float64], digits: int) -> list[float]:
     """Rounded, without negative zeros."""
-    return (np.round(values, digits) + 0.0).tolist()
+    return list((np.round(values, digits) + 0.0).tolist())
 
 
-def on_its_side(
-    values: NDArray[np.float64], threshold: float, above: NDArray[np.bool_], digits: int
-) -> list[float]:
+def on_its_side(values: NDArray[np.float64], threshold: float, above: NDArray[np.bool_], digits: int) -> list[float]:
     """Rounded, but at least the threshold where `above` and less than it elsewhere.
 
     So 0.9996 is written 0.999: what was found absent must not be read as present.
@@ -112,4 +109,4 @@ def on_its_side(
     scale = 10.0**digits
     limit = np.rint(threshold * scale)
     whole = np.rint(values * scale)
-    return (np.where(above, np.maximum(whole, limit), np.minimum(whole, limit - 1)) / scale).tolist()
+    return list((np.where(above, np.maximum(whole, limit), np.minimum(whole, limit - 1)) / scale).tolist())

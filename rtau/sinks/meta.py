@@ -11,6 +11,7 @@ from rtau.sinks.columns import Layout
 
 LayoutName = Literal["rtau", "openface"]
 State = Literal["complete", "damaged", "interrupted"]
+REASONS = ("no_face", "low_quality", "decode_error")  # what the column `reason` may say
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +27,7 @@ class Counts(msgspec.Struct, kw_only=True):
     faces: int = 0  # rows with a face
     tracks: int = 0  # distinct track ids
     dropped: int = 0  # frames that were decoded but have no row
-    reasons: dict[str, int] = {"no_face": 0, "low_quality": 0, "decode_error": 0}  # rows; default is copied
+    reasons: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(REASONS, 0))  # rows
 
 
 class TableMeta(msgspec.Struct, frozen=True, kw_only=True):

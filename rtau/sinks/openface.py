@@ -12,9 +12,9 @@ from rtau.messages import AUFrame, FaceAUs, RunInfo
 from rtau.sinks.columns import Column, Row, on_its_side, plain
 from rtau.sinks.pose import openface_angles
 
-_INTENSITY = "AU01 AU02 AU04 AU05 AU06 AU07 AU09 AU10 AU12 AU14 AU15 AU17 AU20 AU23 AU25 AU26 AU45".split()
-_PRESENCE = "AU01 AU02 AU04 AU05 AU06 AU07 AU09 AU10 AU12 AU14 AU15 AU17 AU20 AU23 AU25 AU26 AU28 AU45".split()
-_OURS = {"AU45": "AU43"}  # a blink is a short closing of the eyes: frame by frame they are one
+_WITH_INTENSITY = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+_WITH_PRESENCE = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)
+_BLINK, _CLOSED = 45, 43  # a blink is a short closing of the eyes: frame by frame they are one
 
 # The mesh points nearest to the 68 points of iBUG 300-W, whose first point is the subject's right jaw.
 MESH_OF_68 = (
@@ -30,28 +30,30 @@ MESH_OF_68 = (
 )
 
 
+UNITS = {
+    "frame": "count from 1",
+    "face_id, face": "our track_id - 1; in the table of a still picture the face's number from 0",
+    "timestamp": "seconds in the source's clock (true, not frame / nominal rate)",
+    "confidence": "probability 0-1 that this is a face",
+    "success": "0 or 1; with 0 all other values are 0",
+    "pose_Rx, pose_Ry, pose_Rz": "radians about x (right), y (down), z (away from the camera), R = Rx Ry Rz",
+    "x_0..x_67, y_0..y_67": "pixels of the displayed picture, origin top left",
+    "AUxx_r": "intensity 0-5, 1 is the threshold of presence",
+    "AUxx_c": "0 or 1, 1 where AUxx_r >= 1",
+}
+
+
 class OpenFaceLayout:
     """Section "OpenFace layout" of docs/columns.md. Needs frames with landmarks."""
 
-    units = {
-        "frame": "count from 1",
-        "face_id, face": "our track_id - 1; in the table of a still picture the face's number from 0",
-        "timestamp": "seconds in the source's clock (true, not frame / nominal rate)",
-        "confidence": "probability 0-1 that this is a face",
-        "success": "0 or 1; with 0 all other values are 0",
-        "pose_Rx, pose_Ry, pose_Rz": "radians about x (right), y (down), z (away from the camera), R = Rx Ry Rz",
-        "x_0..x_67, y_0..y_67": "pixels of the displayed picture, origin top left",
-        "AUxx_r": "intensity 0-5, 1 is the threshold of presence",
-        "AUxx_c": "0 or 1, 1 where AUxx_r >= 1",
-    }
-
     def __init__(self, info: RunInfo) -> None:
+        self.units = UNITS
         self._still = info.source.time_base_s == 0
-        index = {name: a for a, name in enumerate(info.aus)}
-        intensity = [name for name in _INTENSITY if _OURS.get(name, name) in index]
-        presence = [name for name in _PRESENCE if _OURS.get(name, name) in index]
-        self._intensity = np.array([index[_OURS.get(name, name)] for name in intensity], dtype=np.intp)
-        self._presence = np.array([index[_OURS.get(name, name)] for name in presence], dtype=np.intp)
+        index = {_BLINK if name == f"AU{_CLOSED}" else int(name[2:]): a for a, name in enumerate(info.aus)}
+        intensity = [number for number in _WITH_INTENSITY if number in index]
+        presence = [number for number in _WITH_PRESENCE if number in index]
+        self._intensity = np.array([index[number] for number in intensity], dtype=np.intp)
+        self._presence = np.array([index[number] for number in presence], dtype=np.intp)
         if self._still:
             head = [Column("face", 0), Column("confidence", 2)]
         else:
@@ -61,21 +63,23 @@ class OpenFaceLayout:
             *head,
             *(Column(f"pose_R{axis}", 3) for axis in "xyz"),
             *(Column(f"{axis}_{i}", 1) for axis in "xy" for i in range(68)),
-            *(Column(f"{name}_r", 2) for name in intensity),
-            *(Column(f"{name}_c", 1) for name in presence),
+            *(Column(f"AU{number:02d}_r", 2) for number in intensity),
+            *(Column(f"AU{number:02d}_c", 1) for number in presence),
         )
         self._zeros = len(self.columns) - len(head)
 
     def rows(self, frame: AUFrame) -> Iterator[Row]:
         """Raises ValueError when a face has no landmarks."""
-        head: Row = [] if self._still else [frame.frame_index + 1]
-        time: Row = [] if self._still else [round(frame.time_s, 3)]
-        tracked: Row = [] if self._still else [1]
         for i, face in enumerate(frame.faces):
-            number = i if self._still else face.track_id - 1
-            yield head + [number] + time + [round(face.score, 2)] + tracked + self._measured(face)
+            face_id = i if self._still else face.track_id - 1
+            yield [*self._head(frame, face_id, round(face.score, 2), 1), *self._measured(face)]
         if not frame.faces and not self._still:
-            yield head + [0] + time + [0.0, 0] + [0.0] * self._zeros
+            yield [*self._head(frame, 0, 0.0, 0), *[0.0] * self._zeros]
+
+    def _head(self, frame: AUFrame, face_id: int, confidence: float, success: int) -> Row:
+        if self._still:
+            return [face_id, confidence]
+        return [frame.frame_index + 1, face_id, round(frame.time_s, 3), confidence, success]
 
     def _measured(self, face: FaceAUs) -> Row:
         if face.landmarks is None:

@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from rtau.errors import OutputError
 
@@ -46,6 +48,11 @@ class OutputFile:
         self.temporary = self._target.with_name(f".{self._target.stem[:40]}-{secrets.token_hex(4)}.part")
         with self.writing():
             self.temporary.touch(exist_ok=False)
+
+    def open(self) -> BinaryIO:
+        """The temporary file, for writing."""
+        with self.writing():
+            return io.BufferedWriter(io.FileIO(self.temporary, "w"))
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

@@ -1,10 +1,8 @@
 """Tables on disk: CSV or Parquet, whole or not there at all."""
 
 import contextlib
-import csv
-import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -48,15 +46,14 @@ class TableWriter:
         self._tracks: set[int] = set()
         self._last_index: int | None = None
         self._output = None if out is None else OutputFile(out)
+        self._file = sys.stdout.buffer if self._output is None else self._output.open()
+        self._encoder: _Encoder
+        if out is not None and out.suffix.lower() == ".parquet":
+            self._encoder = _Parquet(self._file, layout.columns, meta)
+        else:
+            self._encoder = _Csv(self._file, layout.columns)
         with self._writing():
-            self._file: BinaryIO = (
-                sys.stdout.buffer if self._output is None else io.BufferedWriter(io.FileIO(self._output.temporary, "w"))
-            )
-            self._encoder: _Encoder
-            if out is not None and out.suffix.lower() == ".parquet":
-                self._encoder = _Parquet(self._file, layout.columns, meta)
-            else:
-                self._encoder = _Csv(self._file, layout.columns)
+            self._encoder.begin()
 
     def write(self, frame: AUFrame) -> None:
         """Add the rows of one frame. Raises OutputError when the disk is full; the table is then abandoned."""
@@ -74,8 +71,7 @@ class TableWriter:
             self._encoder.close()
             self._file.flush()
         if self._output is not None:
-            with self._writing():
-                self._file.close()
+            self._file.close()
             self._output.seal()
             self._finish_sidecar(meta, self._output)
         return meta
@@ -115,7 +111,7 @@ class TableWriter:
         counts.reasons["low_quality"] += sum(face.low_quality for face in frame.faces)
 
     @contextlib.contextmanager
-    def _writing(self) -> "Iterator[None]":
+    def _writing(self) -> Iterator[None]:
         """A failing disk abandons the table. A reader of stdout that has left is the caller's business."""
         try:
             yield
@@ -125,3 +121,77 @@ class TableWriter:
             self.abandon()
             name = "stdout" if self._output is None else self._output.path
             raise OutputError(f"{name}: {write_problem(error)}") from error
+
+
+class _Encoder(Protocol):
+    """Rows to bytes."""
+
+    def begin(self) -> None: ...
+
+    def write(self, rows: Sequence[Row]) -> None: ...
+
+    def close(self) -> None:
+        """Write what is left; the file stays open."""
+
+
+class _Csv:
+    """Comma, decimal point, UTF-8, one header line, LF."""
+
+    def __init__(self, file: BinaryIO, columns: tuple[Column, ...]) -> None:
+        self._file, self._columns = file, columns
+        self._lines: dict[tuple[bool, ...], str] = {}  # which cells are empty -> format of the line
+
+    def begin(self) -> None:
+        self._file.write(f"{','.join(column.name for column in self._columns)}\n".encode())
+
+    def write(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            empty = tuple(cell is None for cell in row)
+            line = self._lines.get(empty) or self._lines.setdefault(empty, self._line(empty))
+            filled = tuple(_quoted(cell) if isinstance(cell, str) else cell for cell in row if cell is not None)
+            self._file.write((line % filled).encode())
+
+    def close(self) -> None:
+        pass
+
+    def _line(self, empty: tuple[bool, ...]) -> str:
+        formats = ["%s" if column.digits is None else f"%.{column.digits}f" for column in self._columns]
+        return ",".join("" if no else form for form, no in zip(formats, empty, strict=True)) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """RFC 4180."""
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
+
+
+class _Parquet:
+    """The same numbers with types: whole numbers int64, others float64; an empty cell is null."""
+
+    def __init__(self, file: BinaryIO, columns: tuple[Column, ...], meta: TableMeta) -> None:
+        types = {None: pa.string(), 0: pa.int64()}
+        schema = pa.schema(
+            [(column.name, types.get(column.digits, pa.float64())) for column in columns],
+            metadata={"rtau": msgspec.json.encode(meta)},
+        )
+        self._rows: list[Row] = []
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+
+    def begin(self) -> None:
+        pass
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self._rows += rows
+        if len(self._rows) >= _ROW_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            schema = self._writer.schema
+            columns = zip(*self._rows, strict=True)
+            arrays = [pa.array(cells, type=field.type) for cells, field in zip(columns, schema, strict=True)]
+            self._rows = []
+            self._writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
