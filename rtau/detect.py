@@ -6,7 +6,7 @@ import numpy as np
 
 from rtau.boxes import suppress
 from rtau.config import PipelineConfig
-from rtau.crop import crop
+from rtau.crop import shrink
 from rtau.engines import open_engine
 from rtau.models import load_artifact
 from rtau.structures import Float32, Picture
@@ -35,9 +35,10 @@ class FaceDetector:
         """All faces of the picture with a score of at least `min_detection`."""
         width, height = picture.format.width, picture.format.height
         scale = max(width, height) / self.card.input_size  # picture pixels an input pixel
-        size = tuple(-(-round(side / scale) // _PAD) * _PAD for side in (width, height))
-        shrink = np.array([[[scale, 0.0, 0.0], [0.0, scale, 0.0]]])
-        out = self._engine({"image": crop(picture, shrink, size, self.card.mean, self.card.std)})
+        columns, rows = max(round(width / scale), 1), max(round(height / scale), 1)
+        canvas = (-(-columns // _PAD) * _PAD, -(-rows // _PAD) * _PAD)
+        image = shrink(picture, (columns, rows), canvas, self.card.mean, self.card.std)
+        out = self._engine({"image": image})
         score, box = out["score"][0], out["box"][0]  # (h, w), (4, h, w)
         rows, columns = np.nonzero(score >= self._min_score)
         x, y = (columns + 0.5) * STRIDE, (rows + 0.5) * STRIDE

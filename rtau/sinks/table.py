@@ -4,7 +4,8 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
 
 import msgspec
 import pyarrow as pa
@@ -38,7 +39,7 @@ def open_table(
 
 
 class TableWriter:
-    """Takes the frames of one run in order. End it with `finish` or `abandon`."""
+    """Takes the frames of one run in order; a `with` block that ends without `finish` leaves nothing behind."""
 
     def __init__(self, out: Path | None, layout: Layout, meta: TableMeta) -> None:
         self._layout, self._meta = layout, meta
@@ -54,6 +55,14 @@ class TableWriter:
             self._encoder = _Csv(self._file, layout.columns)
         with self._writing():
             self._encoder.begin()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abandon()
 
     def write(self, frame: AUFrame) -> None:
         """Add the rows of one frame. Raises OutputError when the disk is full; the table is then abandoned."""
@@ -77,7 +86,7 @@ class TableWriter:
         return meta
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, unless the table is finished."""
         if self._output is not None:
             with contextlib.suppress(OSError):
                 self._encoder.close()

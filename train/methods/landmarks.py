@@ -131,7 +131,7 @@ class Crops(IterableDataset[Sample]):
         if rng.random() < 0.65:  # the last frame's landmarks
             transform = jittered(roi_from_landmarks(face.landmarks), SIDE, rng, 0.03, 1.08, 5)
         else:  # a detector's box
-            transform = jittered(roi_frombounds(bounds(face.landmarks)), SIDE, rng, 0.06, 1.17, 15)
+            transform = jittered(roi_from_box(bounds(face.landmarks)), SIDE, rng, 0.06, 1.17, 15)
         mirrored = rng.random() < 0.5
         image = warp(face.image, transform, (SIDE, SIDE), mirror=mirrored)
         xy = apply(invert(transform), face.landmarks[:, :2])
@@ -171,7 +171,7 @@ class Crops(IterableDataset[Sample]):
 def evaluate(model: nn.Module, faces: list[LabelledFace]) -> dict[str, float]:
     """Mean distance to the teacher / inter-ocular distance over two passes from a shaken box, by yaw; pose errors."""
     rng = np.random.default_rng(0)
-    regions = [jittered(roi_frombounds(bounds(face.landmarks)), SIDE, rng, 0.05, 1.1, 0) for face in faces]
+    regions = [jittered(roi_from_box(bounds(face.landmarks)), SIDE, rng, 0.05, 1.1, 0) for face in faces]
     for _ in range(2):
         crops = np.stack([warp(face.image, t, (SIDE, SIDE)) for face, t in zip(faces, regions, strict=True)])
         out: LandmarkOutput = model(normalised(torch.from_numpy(crops)))

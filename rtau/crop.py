@@ -1,0 +1,216 @@
+"""From YUV planes to normalised network input, without a full-frame RGB copy in between.
+
+`crop` is the fused kernel: similarity transform, sampling, colour conversion, normalisation, for all faces of a picture.
+`shrink` makes the detector's small picture of the whole frame. Both honour the stream's colour matrix, range, bit depth,
+chroma position and rotation.
+"""
+
+from functools import lru_cache
+from typing import cast
+
+import cv2
+import numba
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from rtau.structures import ColourMatrix, Float32, Picture, PictureFormat
+
+Triple = tuple[float, float, float]
+
+MAX_TAPS = 4  # when shrinking, an output pixel is the mean of up to 4 x 4 samples
+_LUMA_WEIGHTS: dict[ColourMatrix, tuple[float, float]] = {  # of red and blue, ITU-R BT.601, BT.709, BT.2020
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+}
+
+
+@lru_cache(maxsize=16)
+def colour_transform(format: PictureFormat) -> NDArray[np.float64]:
+    """(3, 4) affine map from stored sample values (y, u, v, 1) to RGB in [0, 1]."""
+    red, blue = _LUMA_WEIGHTS[format.matrix]
+    green = 1 - red - blue
+    unit = 2 ** (format.bits - 8)
+    black, luma, chroma = (0.0, 2**format.bits - 1, 2**format.bits - 1) if format.full_range else (
+        16.0 * unit, 219.0 * unit, 224.0 * unit
+    )  # fmt: skip
+    matrix = np.array(
+        [
+            [1, 0, 2 * (1 - red)],
+            [1, -2 * (1 - blue) * blue / green, -2 * (1 - red) * red / green],
+            [1, 2 * (1 - blue), 0],
+        ]
+    ) / np.array([luma, chroma, chroma])
+    offset = -matrix @ np.array([black, 128.0 * unit, 128.0 * unit])
+    return np.concatenate([matrix, offset[:, None]], axis=1)
+
+
+def to_stored(format: PictureFormat) -> NDArray[np.float64]:
+    """(2, 3) from displayed to stored picture coordinates."""
+    width, height = float(format.stored_width), float(format.stored_height)
+    return {
+        0: np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+        90: np.array([[0.0, -1.0, width], [1.0, 0.0, 0.0]]),
+        180: np.array([[-1.0, 0.0, width], [0.0, -1.0, height]]),
+        270: np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, height]]),
+    }[format.rotation]
+
+
+def crop(
+    picture: Picture, transforms: NDArray[np.float64], size: tuple[int, int], mean: Triple, std: Triple
+) -> Float32:
+    """Crops (F, 3, height, width) of `size` (width, height), RGB, (rgb - mean) / std with rgb in [0, 1].
+
+    Transforms (F, 2, 3) are similarities from crop pixels to displayed picture pixels; pixel centres are at +0.5.
+    Sampling is bilinear; a crop that shrinks averages a regular grid of samples inside each output pixel. What lies
+    outside the picture is mid-grey.
+    """
+    format = picture.format
+    turn = to_stored(format)
+    linear = turn[:, :2] @ transforms[:, :, :2]
+    offset = transforms[:, :, 2] @ turn[:, :2].T + turn[:, 2]
+    out = np.empty((len(transforms), 3, size[1], size[0]), np.float32)
+    (luma, luma_pitch), (u, chroma_pitch), (v, v_pitch) = _flat(picture.y), _flat(picture.u), _flat(picture.v)
+    assert chroma_pitch == v_pitch  # one table of offsets serves both
+    _crop(
+        luma, luma_pitch, u, v, chroma_pitch,
+        format.stored_width, format.stored_height, format.chroma_shift_x, format.chroma_shift_y,
+        np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32),
+        *_normalised_colour(format, mean, std), out,
+    )  # fmt: skip
+    return out
+
+
+def shrink(
+    picture: Picture, size: tuple[int, int], canvas: tuple[int, int], mean: Triple, std: Triple
+) -> Float32:
+    """The whole displayed picture at `size` (width, height) in the top left corner of a `canvas`: (1, 3, h, w).
+
+    Pixels are averaged over their area (or interpolated, when the picture is smaller); the rest is mid-grey.
+    """
+    format = picture.format
+    turned = format.rotation in (90, 270)
+    stored = (size[1], size[0]) if turned else size
+    smaller = stored[0] <= format.stored_width and stored[1] <= format.stored_height
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    planes = [
+        np.ascontiguousarray(np.rot90(cv2.resize(plane, stored, interpolation=how), format.rotation // 90))
+        for plane in picture[1:]
+    ]
+    out = np.empty((1, 3, canvas[1], canvas[0]), np.float32)
+    _convert(planes[0], planes[1], planes[2], *_normalised_colour(format, mean, std), out[0])
+    return out
+
+
+def to_rgb(picture: Picture) -> NDArray[np.uint8]:
+    """The displayed picture as (H, W, 3) uint8, for drawing."""
+    format = picture.format
+    whole = crop(picture, np.eye(3)[None, :2], (format.width, format.height), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return np.ascontiguousarray((whole[0].transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8))
+
+
+def _normalised_colour(format: PictureFormat, mean: Triple, std: Triple) -> tuple[Float32, Float32, Float32]:
+    """Colour map (3, 4), and the lowest and highest value (3,) of each channel, after normalisation."""
+    colour = colour_transform(format).copy()
+    colour[:, 3] -= mean
+    scale = 1 / np.array(std)
+    low = -np.array(mean) * scale
+    return (
+        (colour * scale[:, None]).astype(np.float32),
+        low.astype(np.float32),
+        (low + scale).astype(np.float32),
+    )
+
+
+def _flat(plane: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], int]:
+    """A plane with padded rows as one run of samples, and the samples from row to row."""
+    rows, columns = plane.shape
+    pitch = plane.strides[0] // plane.itemsize
+    return as_strided(plane, ((rows - 1) * pitch + columns,), (plane.itemsize,), writeable=False), pitch
+
+
+@numba.njit(inline="always")
+def _place(x, y, last_column, last_row, pitch):  # type: ignore[no-untyped-def]
+    """Where to sample at (x, y), counted in samples with centres at whole numbers; borders are repeated.
+
+    First sample, steps to the right and below, weights of both. All float32 and int32: numba would widen a mixture.
+    """
+    x = min(max(x, np.float32(0)), np.float32(last_column))
+    y = min(max(y, np.float32(0)), np.float32(last_row))
+    column, row = np.int32(x), np.int32(y)
+    right, below = np.int32(column < last_column), pitch * np.int32(row < last_row)
+    return row * pitch + column, right, below, x - np.float32(column), y - np.float32(row)
+
+
+@numba.njit(inline="always")
+def _blend(plane, first, right, below, dx, dy):  # type: ignore[no-untyped-def]
+    a, b = np.float32(plane[first]), np.float32(plane[first + right])
+    c, d = np.float32(plane[first + below]), np.float32(plane[first + below + right])
+    top = a + (b - a) * dx
+    return top + (c + (d - c) * dx - top) * dy
+
+
+@numba.njit(cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"}, error_model="numpy", nogil=True)
+def _crop(  # type: ignore[no-untyped-def]
+    luma, luma_pitch, u, v, chroma_pitch, width, height, shift_x, shift_y, transforms, colour, low, high, out
+):
+    half, one = np.float32(0.5), np.float32(1)
+    right, bottom = np.int32(width - 1), np.int32(height - 1)
+    chroma_right, chroma_bottom = np.int32(right >> shift_x), np.int32(bottom >> shift_y)
+    luma_pitch, chroma_pitch = np.int32(luma_pitch), np.int32(chroma_pitch)
+    to_x, to_y = np.float32(1.0 / (1 << shift_x)), np.float32(1.0 / (1 << shift_y))
+    off_x = half * to_x  # chroma lies on the left luma column of its group, and midway between the rows
+    edge_x, edge_y, nothing = np.float32(width), np.float32(height), np.float32(0)
+    for f in range(out.shape[0]):
+        m00, m01, m02 = transforms[f, 0, 0], transforms[f, 0, 1], transforms[f, 0, 2]
+        m10, m11, m12 = transforms[f, 1, 0], transforms[f, 1, 1], transforms[f, 1, 2]
+        taps = min(max(int(np.ceil(np.sqrt(m00 * m00 + m10 * m10) - np.float32(0.05))), 1), MAX_TAPS)
+        chroma_taps = (taps + 1) >> 1 if shift_x else taps
+        step, chroma_step = one / np.float32(taps), one / np.float32(chroma_taps)
+        share, chroma_share = step * step, chroma_step * chroma_step
+        for i in range(out.shape[2]):
+            fi = np.float32(i) + half
+            for j in range(out.shape[3]):
+                fj = np.float32(j) + half
+                x, y = m00 * fj + m01 * fi + m02, m10 * fj + m11 * fi + m12
+                if x < nothing or y < nothing or x >= edge_x or y >= edge_y:
+                    for c in range(3):
+                        out[f, c, i, j] = (low[c] + high[c]) * half
+                    continue
+                yy, uu, vv = nothing, nothing, nothing
+                for a in range(taps):
+                    down = (np.float32(a) + half) * step - half
+                    for b in range(taps):
+                        across = (np.float32(b) + half) * step - half
+                        sx, sy = x + m00 * across + m01 * down - half, y + m10 * across + m11 * down - half
+                        first, next_column, next_row, dx, dy = _place(sx, sy, right, bottom, luma_pitch)
+                        yy += _blend(luma, first, next_column, next_row, dx, dy)
+                for a in range(chroma_taps):
+                    down = (np.float32(a) + half) * chroma_step - half
+                    for b in range(chroma_taps):
+                        across = (np.float32(b) + half) * chroma_step - half
+                        sx = (x + m00 * across + m01 * down) * to_x - off_x
+                        sy = (y + m10 * across + m11 * down) * to_y - half
+                        first, next_column, next_row, dx, dy = _place(
+                            sx, sy, chroma_right, chroma_bottom, chroma_pitch
+                        )
+                        uu += _blend(u, first, next_column, next_row, dx, dy)
+                        vv += _blend(v, first, next_column, next_row, dx, dy)
+                yy *= share
+                uu *= chroma_share
+                vv *= chroma_share
+                for c in range(3):
+                    value = colour[c, 0] * yy + colour[c, 1] * uu + colour[c, 2] * vv + colour[c, 3]
+                    out[f, c, i, j] = min(max(value, low[c]), high[c])
+
+
+@numba.njit(cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"}, error_model="numpy", nogil=True)
+def _convert(y, u, v, colour, low, high, out):  # type: ignore[no-untyped-def]
+    rows, columns = y.shape
+    for c in range(3):
+        out[c] = np.float32(0.5) * (low[c] + high[c])
+        for i in range(rows):
+            for j in range(columns):
+                value = colour[c, 0] * y[i, j] + colour[c, 1] * u[i, j] + colour[c, 2] * v[i, j] + colour[c, 3]
+                out[c, i, j] = min(max(value, low[c]), high[c])

@@ -1,0 +1,271 @@
+"""From a file to frames: YUV planes as the decoder leaves them, with the container's own time."""
+
+import re
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import av
+import av.error
+import av.logging
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from rtau.config import SourceConfig
+from rtau.errors import DamagedSourceError, SourceError
+from rtau.messages import SourceInfo
+from rtau.structures import ColourMatrix, Frame, Picture, PictureFormat
+
+av.logging.set_level(None)  # what matters is raised
+
+# Planar formats that are taken as they are: chroma shifts and bits a sample. An alpha plane is left where it is.
+_PLANAR: dict[str, tuple[int, int, int]] = {
+    f"yuv{kind}{layout}p{suffix}": (*shifts, bits)
+    for layout, shifts in (("420", (1, 1)), ("422", (1, 0)), ("444", (0, 0)))
+    for kind, suffix, bits in (("", "", 8), ("j", "", 8), ("a", "", 8), ("", "10le", 10), ("", "12le", 12))
+}
+# Formats whose samples are the same in another order; everything else (RGB, palettes, grey) goes through RGB's own range.
+_REORDERED = {"nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "yuyv422": "yuv422p", "uyvy422": "yuv422p",
+              "p010le": "yuv420p10le"}  # fmt: skip
+_MATRICES: dict[int, ColourMatrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}
+_FULL_RANGE = 2
+_SD_HEIGHT = 576  # an unspecified matrix is BT.601 up to here, BT.709 above
+_THREADS_FROM = 1920 * 1080  # smaller pictures decode faster than they are looked at, on one thread
+_MISSING_S = 0.5  # a file that ends this much before its announced end was cut off
+
+
+class Decode:
+    """Frames of one video or image. `info` is known at once; iterate for Frames.
+
+    The planes of a frame are views of the decoder's memory, valid until the next one. Frame 0 is the first one at or
+    after `start_s`. A picture that changes its size in mid-stream is brought to the first one's size. Where the decoder
+    fails, or marks its result as corrupt, comes a Frame without a picture.
+
+    Raises SourceError when the file cannot be opened, holds no video or no frame; DamagedSourceError after the last
+    good frame when the file ends before its announced end.
+    """
+
+    def __init__(self, source: SourceConfig) -> None:
+        self._source = source
+        self._label = _without_password(source.path)
+        self._container = _open(source.path, self._label)
+        self._stream = self._video_stream()
+        codec = self._stream.codec_context
+        large = codec.width * codec.height >= _THREADS_FROM
+        codec.thread_count = 0 if large else 1
+        codec.thread_type = "AUTO" if large else "SLICE"
+        self._still = self._container.format.name.endswith("_pipe") or self._container.format.name == "image2"
+        self._first: tuple[str, int, int] | None = None  # format name and size that all frames are brought to
+        self._reordered: PictureFormat | None = None
+        head = next(self._frames(probe=True), None)
+        if head is None:
+            self.close()
+            raise SourceError(f"{self._label}: no frame can be decoded; the file is empty or damaged from its beginning")
+        self.info = self._describe(head)
+
+    def close(self) -> None:
+        """Free the decoder."""
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._container.close()
+        self._container = _open(self._source.path, self._label)
+        previous = self._stream
+        self._stream = self._video_stream()
+        self._stream.codec_context.thread_count = previous.codec_context.thread_count
+        self._stream.codec_context.thread_type = previous.codec_context.thread_type
+        index = 0
+        for time_s, frame in self._timed():
+            if time_s < self._source.start_s:
+                continue
+            if self._source.end_s is not None and time_s >= self._source.end_s:
+                return
+            picture = None if frame is None else self._picture(frame)
+            yield Frame(index, time_s, time.monotonic_ns(), picture)
+            index += 1
+        if index == 0:
+            raise SourceError(f"{self._label}: no frame at or after {self._source.start_s:g} s; choose another --start")
+        self._check_end()
+
+    def _video_stream(self) -> VideoStream:
+        streams = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
+        if not streams:
+            kinds = sorted({stream.type for stream in self._container.streams}) or ["nothing"]
+            self.close()
+            raise SourceError(f"{self._label}: no video in it (found: {', '.join(kinds)}); give a video or an image")
+        return streams[0]
+
+    def _timed(self) -> Iterator[tuple[float, VideoFrame | None]]:
+        """Frames with seconds in the source's clock; None where one could not be decoded."""
+        if self._source.start_s > 0 and self._stream.time_base:
+            target = int(self._source.start_s / self._stream.time_base)
+            try:
+                self._container.seek(target, stream=self._stream, backward=True)
+            except av.error.FFmpegError:
+                pass  # not seekable: decode up to there
+        step = 1 / float(self._stream.average_rate or 25)
+        last_s = -step
+        for frame, packet_s in self._decoded():
+            pts = packet_s if frame is None else frame.time
+            time_s = 0.0 if self._still else pts if pts is not None else last_s + step
+            if frame is None and time_s <= last_s:
+                time_s = last_s + step
+            last_s = time_s
+            yield float(time_s), frame
+
+    def _decoded(self) -> Iterator[tuple[VideoFrame | None, float | None]]:
+        """Decoded frames in display order, and the time of a packet in place of each that failed."""
+        self._end_s: float | None = None
+        self._broken = ""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError as error:
+                self._broken = error.strerror
+                return
+            if packet is None:
+                return
+            base = packet.time_base or Fraction(0)
+            when = packet.pts if packet.pts is not None else packet.dts
+            packet_s = None if when is None else float(when * base)
+            if packet_s is not None:
+                end_s = packet_s + float((packet.duration or 0) * base)
+                self._end_s = max(self._end_s or end_s, end_s)
+            try:
+                frames = cast(list[VideoFrame], packet.decode())
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError:
+                yield None, packet_s
+                continue
+            for frame in frames:
+                yield (None, frame.time) if frame.is_corrupt else (frame, None)
+
+    def _frames(self, *, probe: bool = False) -> Iterator[VideoFrame]:
+        return (frame for frame, _ in self._decoded() if frame is not None)
+
+    def _check_end(self) -> None:
+        """Raise when the file stopped short of what it announces."""
+        if self._broken:
+            raise DamagedSourceError(f"{self._label}: cannot be read to its end ({self._broken}); rows up to there were written")
+        if self._source.end_s is not None or self._still or self._end_s is None:
+            return
+        stream, container = self._stream, self._container
+        announced: float | None = None
+        if stream.duration is not None and stream.time_base is not None:
+            announced = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+        elif container.duration is not None and len(container.streams) == 1:
+            announced = (container.duration + max(container.start_time or 0, 0)) / av.time_base
+        if announced is not None and self._end_s < announced - _MISSING_S:
+            raise DamagedSourceError(
+                f"{self._label}: ends at {self._end_s:.2f} s of {announced:.2f} s: the file is cut off; "
+                "rows up to there were written"
+            )
+
+    def _picture(self, frame: VideoFrame) -> Picture:
+        """The planes, without copying where the format allows."""
+        name = frame.format.name
+        if self._first is None:
+            self._first = (name if name in _PLANAR else _REORDERED.get(name, "yuv444p"), frame.width, frame.height)
+        wanted, width, height = self._first
+        from_rgb = name not in _PLANAR and name not in _REORDERED
+        if from_rgb:
+            frame = frame.reformat(width, height, wanted, dst_colorspace="ITU601", dst_color_range="JPEG")
+        elif (name, frame.width, frame.height) != self._first:
+            frame = frame.reformat(width, height, wanted)
+        shift_x, shift_y, bits = _PLANAR[wanted]
+        matrix: ColourMatrix = "bt601" if height <= _SD_HEIGHT else "bt709"
+        format = PictureFormat(
+            stored_width=width,
+            stored_height=height,
+            chroma_shift_x=shift_x,
+            chroma_shift_y=shift_y,
+            bits=bits,
+            matrix="bt601" if from_rgb else _MATRICES.get(int(frame.colorspace), matrix),
+            full_range=from_rgb or name.startswith("yuvj") or int(frame.color_range) == _FULL_RANGE,
+            rotation=_quarter_turns(frame.rotation),
+        )
+        y, u, v = (_plane(frame, i, bits) for i in range(3))
+        return Picture(format, y, u, v)
+
+    def _describe(self, frame: VideoFrame) -> SourceInfo:
+        stream, format = self._stream, self._picture(frame).format
+        seconds = None
+        if stream.duration is not None and stream.time_base is not None:
+            seconds = float(stream.duration * stream.time_base)
+        elif self._container.duration is not None:
+            seconds = self._container.duration / av.time_base
+        return SourceInfo(
+            name=Path(self._label).name,
+            width=format.width,
+            height=format.height,
+            codec=stream.codec_context.name,
+            pixel_format=frame.format.name,
+            matrix=format.matrix,
+            full_range=format.full_range,
+            rotation=format.rotation,
+            time_base_s=0.0 if self._still else float(stream.time_base or 0),
+            nominal_fps=None if self._still or stream.average_rate is None else float(stream.average_rate),
+            frames=1 if self._still else stream.frames or None,
+            duration_s=None if self._still else seconds,
+        )
+
+
+def copy_picture(picture: Picture, buffer: memoryview) -> None:
+    """Write the planes of a picture into a buffer of at least `format.nbytes`, one after another, rows unpadded."""
+    for plane, target in zip(picture[1:], view_picture(picture.format, buffer)[1:], strict=True):
+        np.copyto(target, plane)
+
+
+def view_picture(format: PictureFormat, buffer: memoryview) -> Picture:
+    """The picture that `copy_picture` wrote into a buffer, without copying."""
+    dtype = np.dtype(np.uint8 if format.bits == 8 else np.uint16)
+    shapes = ((format.stored_height, format.stored_width), format.chroma_shape, format.chroma_shape)
+    planes, start = [], 0
+    for rows, columns in shapes:
+        planes.append(np.frombuffer(buffer, dtype, rows * columns, start).reshape(rows, columns))
+        start += rows * columns * dtype.itemsize
+    return Picture(format, *planes)
+
+
+def _open(path: str, label: str) -> av.container.InputContainer:
+    if "://" not in path:
+        if not Path(path).exists():
+            raise SourceError(f"{label}: no such file")
+        if Path(path).is_dir():
+            raise SourceError(f"{label}: is a folder; give one video or image")
+    try:
+        return av.open(path, timeout=(20.0, 20.0))
+    except av.error.InvalidDataError as error:
+        raise SourceError(f"{label}: is not a video or image, or was cut off before its index was written") from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"{label}: cannot be opened: {reason}") from error
+
+
+def _plane(frame: VideoFrame, i: int, bits: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    plane = frame.planes[i]
+    dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
+    pitch = plane.line_size // dtype.itemsize
+    samples = np.frombuffer(plane, dtype, plane.height * pitch)
+    return samples.reshape(plane.height, pitch)[:, : plane.width]
+
+
+def _quarter_turns(degrees: float) -> int:  # Literal in PictureFormat; other angles do not occur in cameras
+    return int(round(degrees / 90) * 90) % 360
+
+
+def _without_password(path: str) -> str:
+    return re.sub(r"(?<=://)[^/@]*@", "", path)
