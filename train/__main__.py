@@ -43,5 +43,14 @@ def detector(path: Path) -> None:
     method.run(_read(path, method.DetectorConfig))
 
 
+@main.command()
+@_config
+def aunce(path: Path) -> None:
+    """The AU encoder."""
+    from train.methods import aunce as method
+
+    method.run(_read(path, method.AunceConfig))
+
+
 if __name__ == "__main__":
     main(prog_name="python -m train")

@@ -35,6 +35,7 @@ class Drawing:
         width, height = self.picture_size
         self._height, self._picture_width = _even(max(height, self._panel.height)), _even(width)
         self._width = _even(self._picture_width + self._panel.width)
+        self.size = self._width, self._height
         self._seats = _Seats(self._panel.columns)
 
     def __call__(self, picture: Image, drawn: DrawnFrame) -> Image:

@@ -1,0 +1,106 @@
+"""AU intensities read from the teacher, for the AUs that it can see.
+
+The teacher's blendshapes are no FACS labels. Each AU below takes its nearest shape, or a distance between the teacher's
+landmarks, and a table maps that score to 0-5: where rest ends, where a trace (intensity 1) begins, where 5 is reached.
+The points of the tables come from the teacher's percentiles over the open photos (median of mostly neutral shapes,
+95th and 99th percentile). AUs for which the teacher is blind or silent (5, 6, 9, 14, 15, 20) or has no shape of its own
+(23) have no entry and so no label.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtau.align import inter_ocular
+from rtau.facs import CATALOGUE
+from train.data.photos import BLENDSHAPES, LabelledFace
+
+Float32 = NDArray[np.float32]
+
+
+class Ladder(NamedTuple):
+    """Scores at intensity 0, 1 and 5; between them the map is linear."""
+
+    rest: float
+    trace: float
+    full: float
+
+
+LADDERS: dict[str, tuple[str, Ladder]] = {  # AU: (blendshape without its side, or a measure below; ladder)
+    "AU01": ("browInnerUp", Ladder(0.03, 0.20, 0.85)),
+    "AU02": ("browOuterUp", Ladder(0.05, 0.22, 0.90)),
+    "AU04": ("browDown", Ladder(0.15, 0.40, 0.92)),
+    "AU07": ("eyeSquint", Ladder(0.45, 0.60, 0.92)),
+    "AU10": ("mouthUpperUp", Ladder(0.10, 0.40, 0.90)),
+    "AU12": ("mouthSmile", Ladder(0.02, 0.35, 0.97)),
+    "AU17": ("mouthShrugLower", Ladder(0.08, 0.30, 0.90)),
+    "AU18": ("mouthPucker", Ladder(0.08, 0.30, 0.98)),
+    "AU24": ("mouthPress", Ladder(0.12, 0.30, 0.70)),
+    "AU25": ("lip gap", Ladder(0.01, 0.05, 0.35)),
+    "AU26": ("jawOpen", Ladder(0.03, 0.10, 0.45)),
+    "AU28": ("lip roll", Ladder(0.10, 0.25, 0.70)),
+    "AU43": ("eyeBlink", Ladder(0.30, 0.48, 0.80)),
+}
+
+_UPPER_LIP, _LOWER_LIP = 13, 14  # inner mid points
+_UNSURE = 0.4  # labels this near to the occurrence threshold are not used as occurrence
+
+
+class PseudoLabels(NamedTuple):
+    """For F faces and the A AUs of `LADDERS`, in the catalogue's order."""
+
+    left: Float32  # (F, A) intensity 0-5, the subject's left
+    right: Float32  # (F, A)
+
+    @property
+    def intensity(self) -> Float32:
+        """(F, A) the stronger side."""
+        return np.maximum(self.left, self.right)
+
+    @property
+    def occurrence(self) -> NDArray[np.bool_]:
+        """(F, A) present from intensity 1 on."""
+        return np.asarray(self.intensity >= 1)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(F, A) whether the occurrence is clear."""
+        return np.asarray(np.abs(self.intensity - 1) > _UNSURE)
+
+
+AUS: tuple[str, ...] = tuple(au.column for au in CATALOGUE if au.column in LADDERS)
+SIDED: tuple[bool, ...] = tuple(au.sided for au in CATALOGUE if au.column in LADDERS)
+
+
+def pseudo_labels(faces: list[LabelledFace]) -> PseudoLabels:
+    """What the teacher says of the faces' AUs."""
+    shapes = np.stack([face.blendshapes for face in faces])
+    place = {name: i for i, name in enumerate(BLENDSHAPES)}
+    gap = np.array([_lip_gap(face.landmarks) for face in faces], np.float32)
+
+    def score(measure: str, side: str) -> Float32:
+        if measure == "lip gap":
+            return gap
+        if measure == "lip roll":
+            return (shapes[:, place["mouthRollUpper"]] + shapes[:, place["mouthRollLower"]]) / 2
+        return shapes[:, place.get(f"{measure}{side}", place.get(measure, -1))]
+
+    sides = {}
+    for side in ("Left", "Right"):
+        columns = [to_intensity(score(LADDERS[au][0], side), LADDERS[au][1]) for au in AUS]
+        sides[side] = np.stack(columns, axis=1)
+    mean = (sides["Left"] + sides["Right"]) / 2
+    left, right = (np.where(np.array(SIDED), sides[side], mean).astype(np.float32) for side in ("Left", "Right"))
+    return PseudoLabels(left, right)
+
+
+def to_intensity(score: Float32, ladder: Ladder) -> Float32:
+    """Scores -> intensities 0-5."""
+    return np.interp(score, ladder, [0.0, 1.0, 5.0]).astype(np.float32)
+
+
+def _lip_gap(landmarks: Float32) -> float:
+    """Height of the gap between the inner lips, in inter-ocular distances."""
+    gap = np.linalg.norm(landmarks[_UPPER_LIP, :2] - landmarks[_LOWER_LIP, :2])
+    return float(gap / inter_ocular(landmarks))
