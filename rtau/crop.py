@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import cast
 
 import cv2
+import msgspec
 import numba
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -104,10 +105,12 @@ def shrink(
 
 
 def to_rgb(picture: Picture) -> NDArray[np.uint8]:
-    """The displayed picture as (H, W, 3) uint8, for drawing."""
+    """The displayed picture as (H, W, 3) uint8, for drawing: quick, chroma up to half a sample from its place."""
     format = picture.format
-    whole = crop(picture, np.eye(3)[None, :2], (format.width, format.height), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    return np.ascontiguousarray((whole[0].transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8))
+    planes = [(plane >> (format.bits - 8)).astype(np.uint8, copy=False) for plane in picture[1:]]
+    yuv = cv2.merge([cv2.resize(plane, (format.stored_width, format.stored_height)) for plane in planes])
+    rgb = cv2.transform(yuv, colour_transform(msgspec.structs.replace(format, bits=8)) * 255)
+    return np.ascontiguousarray(np.rot90(rgb, format.rotation // 90), dtype=np.uint8)
 
 
 def _normalised_colour(format: PictureFormat, mean: Triple, std: Triple) -> tuple[Float32, Float32, Float32]:
