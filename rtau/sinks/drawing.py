@@ -33,14 +33,14 @@ class Drawing:
         self.picture_size = info.source.width * self._zoom, info.source.height * self._zoom  # width, height
         self._panel = _Panel(info.aus, self.picture_size[1], min(max(columns, 1), MAX_COLUMNS))
         width, height = self.picture_size
-        self._height, self._picture_width = _even(max(height, self._panel.height)), _even(width)
-        self._width = _even(self._picture_width + self._panel.width)
-        self.size = self._width, self._height
+        self._picture_width = _even(width)
+        self.size = _even(self._picture_width + self._panel.width), _even(max(height, self._panel.height))
+        self._ground = np.full((*self.size[::-1], 3), _GROUND, np.uint8)
         self._seats = _Seats(self._panel.columns)
 
     def __call__(self, picture: Image, drawn: DrawnFrame) -> Image:
         """Picture (H, W, 3) RGB of `picture_size` -> (H', W', 3) RGB of one even size, the panel at its right."""
-        canvas = np.full((self._height, self._width, 3), _GROUND, np.uint8)
+        canvas = self._ground.copy()
         height, width = picture.shape[:2]
         canvas[:height, :width] = picture
         seats = self._seats([face.track_id for face in drawn.frame.faces])
