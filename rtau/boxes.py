@@ -16,12 +16,14 @@ def bounds(points: NDArray[np.floating]) -> Float32:
 
 def overlap(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> Float32:
     """Intersection over union of one box (4,) with each of boxes (B, 4)."""
-    x0, y0 = np.maximum(box[0], boxes[:, 0]), np.maximum(box[1], boxes[:, 1])
-    x1, y1 = np.minimum(box[2], boxes[:, 2]), np.minimum(box[3], boxes[:, 3])
-    intersection = np.clip(x1 - x0, 0, None) * np.clip(y1 - y0, 0, None)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    union = (box[2] - box[0]) * (box[3] - box[1]) + area - intersection
-    return np.asarray(intersection / np.maximum(union, 1e-9), dtype=np.float32)
+    shared, area, areas = _intersection(box, boxes), _area(box), _area(boxes)
+    return np.asarray(shared / np.maximum(area + areas - shared, 1e-9), dtype=np.float32)
+
+
+def covered(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> Float32:
+    """Intersection over the smaller area of one box (4,) with each of boxes (B, 4): 1 where one lies in the other."""
+    smaller = np.minimum(_area(box), _area(boxes))
+    return np.asarray(_intersection(box, boxes) / np.maximum(smaller, 1e-9), dtype=np.float32)
 
 
 def suppress(boxes: Float32, scores: Float32, max_overlap: float = _MAX_OVERLAP) -> list[int]:
@@ -31,3 +33,12 @@ def suppress(boxes: Float32, scores: Float32, max_overlap: float = _MAX_OVERLAP)
         if not kept or overlap(boxes[i], boxes[kept]).max() <= max_overlap:
             kept.append(int(i))
     return kept
+
+
+def _intersection(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    return np.clip(high - low, 0, None).prod(axis=1)
+
+
+def _area(boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))

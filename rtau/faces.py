@@ -4,13 +4,13 @@ import numpy as np
 
 from rtau.align import roi_from_box, roi_from_landmarks
 from rtau.config import PipelineConfig
-from rtau.boxes import bounds, overlap
+from rtau.boxes import bounds, covered, overlap
 from rtau.detect import FaceDetector
 from rtau.landmarks import FaceLandmarks
-from rtau.structures import Frame, Picture, TrackedFaces
+from rtau.structures import Float32, Frame, Picture, TrackedFaces
 from rtau.track import Track, Tracker
 
-_COVERED = 0.3  # a detection that overlaps a followed face this much is that face
+_COVERED = 0.5  # a detection that shares this much of the smaller box with a followed face is that face
 _LEFT_REGION = 0.1  # landmarks that overlap the last ones less have slid off the face
 
 
@@ -59,7 +59,7 @@ class Faces:
         boxes = [
             box
             for box in self._detect(picture).boxes
-            if all(overlap(box, track.box[None])[0] < _COVERED for track in self._tracker.active)
+            if self._is_new(box)
         ][: self._config.max_faces - len(self._tracker.active)]
         if not boxes:
             return
@@ -67,9 +67,11 @@ class Faces:
         found = self._landmarks(picture, np.stack([roi_from_landmarks(points) for points in first.landmarks]))
         for i in np.argsort(-found.presence, kind="stable"):
             box = bounds(found.landmarks[i])
-            fresh = all(overlap(box, track.box[None])[0] < _COVERED for track in self._tracker.active)
-            if fresh and found.presence[i] >= self._config.min_presence:
+            if self._is_new(box) and found.presence[i] >= self._config.min_presence:
                 self._tracker.admit(found.landmarks[i], found.pose[i], float(found.presence[i]), time_s)
+
+    def _is_new(self, box: Float32) -> bool:
+        return all(covered(box, track.box[None])[0] < _COVERED for track in self._tracker.active)
 
 
 def _as_arrays(tracks: list[Track]) -> TrackedFaces:

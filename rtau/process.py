@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -12,12 +11,11 @@ import msgspec
 
 from rtau.config import PipelineConfig, SourceConfig, load_config
 from rtau.errors import DamagedSourceError, Interrupted, RtauError
-from rtau.messages import AUFrame, RunInfo, StageTime
+from rtau.messages import RunInfo, StageTime
 from rtau.pipeline import InProcess, InProcesses, open_run
-from rtau.sinks import overlay, table
-from rtau.sinks.files import check_target
-from rtau.sinks.meta import State, meta_path, write_meta
-from rtau.sinks.table import LayoutName, TableWriter
+from rtau.sinks.meta import Counts, LayoutName, State
+from rtau.sinks.overlay import check_overlay, open_overlay
+from rtau.sinks.table import check_table, open_table
 
 Progress = Callable[[str, int, int | None], None]  # what, done, total
 
@@ -42,10 +40,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a job."""
 
     info: RunInfo
-    frames: int
-    faces: int
-    tracks: int
-    reasons: dict[str, int]
+    counts: Counts
     start_up_s: float
     running_s: float
     times: list[StageTime]
@@ -54,11 +49,13 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines(self) -> list[str]:
         """A few lines for a person."""
-        fps = self.frames / self.running_s if self.running_s > 0 else 0.0
+        counts = self.counts
+        fps = counts.frames / self.running_s if self.running_s > 0 else 0.0
         stages = ", ".join(f"{t.stage} {1e3 * t.busy_s / max(t.frames, 1):.2f}" for t in self.times)
-        reasons = ", ".join(f"{name} {count}" for name, count in self.reasons.items() if count)
+        reasons = ", ".join(f"{name} {count}" for name, count in counts.reasons.items() if count)
         return [
-            f"{self.frames} frames, {self.faces} faces in {self.tracks} tracks{f' ({reasons})' if reasons else ''}, dropped 0",
+            f"{counts.frames} frames, {counts.faces} faces in {counts.tracks} tracks"
+            f"{f' ({reasons})' if reasons else ''}, dropped {counts.dropped}",
             f"{fps:.0f} frames/s after {self.start_up_s:.1f} s start-up; ms a frame: {stages}",
             f"engine {self.info.engine}; weights {', '.join(self.info.weights.values())}",
             *(f"wrote {path}" for path in self.written),
@@ -73,53 +70,45 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
     """
     started = time.perf_counter()
     config, source = _settle(job)
-    if job.out is not None:
-        check_target(job.out, table.SUFFIXES, overwrite=job.overwrite, source=str(job.source))
-        check_target(meta_path(job.out), (".json",), overwrite=job.overwrite, source=str(job.source))
+    check_table(job.out, source.path, overwrite=job.overwrite)
     if job.overlay is not None:
-        check_target(job.overlay, overlay.SUFFIXES, overwrite=job.overwrite, source=str(job.source))
-    counts, tracks, problem, written = Counter[str](), set[int](), None, list[Path]()
+        check_overlay(job.overlay, source.path, overwrite=job.overwrite)
+    problem: RtauError | None = None
     with contextlib.ExitStack() as stack:
         run = open_run(config, source)
-        writer = stack.enter_context(TableWriter(job.out, job.layout, run.info))
-        spool = stack.enter_context(overlay.Spool(job.overlay.parent)) if job.overlay else None
+        table = stack.enter_context(
+            open_table(
+                job.out, job.layout, run.info, source=source.path, command=job.command, overwrite=job.overwrite
+            )
+        )
+        drawn = None
+        if job.overlay is not None:
+            drawn = stack.enter_context(open_overlay(job.overlay, source, run.info, overwrite=job.overwrite))
         with _stoppable(run) as stopped, run:
             ready = time.perf_counter()
             try:
-                for frame in run:
-                    writer.write(frame)
-                    if spool is not None:
-                        spool.write(frame)
-                    _count(frame, counts, tracks)
-                    progress("faces and AUs", counts["frames"], run.info.source.frames)
+                for done, frame in enumerate(run, 1):
+                    table.write(frame)
+                    if drawn is not None:
+                        drawn.write(frame)
+                    progress("faces and AUs", done, run.info.source.frames)
             except DamagedSourceError as error:
                 problem = error
             if stopped:
-                problem = Interrupted(f"stopped at frame {counts['frames']}; the rows up to there are written")
-        done = time.perf_counter()
-        if job.out is not None:
-            state: State = "complete" if problem is None else "interrupted" if stopped else "damaged"
-            write_meta(
-                job.out, run.info, command=job.command, state=state, problem=str(problem or ""), layout=job.layout,
-                counts=counts, rows=writer.rows,
-            )  # fmt: skip
-        writer.finish()
-        written += [job.out] if job.out else []
-        if job.overlay is not None and spool is not None and counts["frames"]:
-            overlay.draw_overlay(
-                source, spool, run.info, job.overlay, lambda n: progress("overlay", n, counts["frames"])
-            )
-            written.append(job.overlay)
+                problem = Interrupted("stopped; the rows up to here are written")
+        finished = time.perf_counter()
+        state: State = "complete" if problem is None else "interrupted" if stopped else "damaged"
+        meta = table.finish(state, None if problem is None else str(problem))
+        if drawn is not None:
+            drawn.finish(lambda done, total: progress("overlay", done, total))
+    assert meta.counts is not None
     return Summary(
         info=run.info,
-        frames=counts["frames"],
-        faces=counts["faces"],
-        tracks=len(tracks),
-        reasons={name: counts[name] for name in ("no_face", "low_quality", "decode_error")},
+        counts=meta.counts,
         start_up_s=ready - started,
-        running_s=done - ready,
+        running_s=finished - ready,
         times=run.times,
-        written=written,
+        written=[path for path in (job.out, job.overlay) if path is not None],
         problem=problem,
     )
 
@@ -134,15 +123,6 @@ def _settle(job: Job) -> tuple[PipelineConfig, SourceConfig]:
     if job.overlay is not None or job.layout == "openface":
         config = msgspec.structs.replace(config, au=msgspec.structs.replace(config.au, landmarks=True))
     return config, SourceConfig(path=str(job.source), start_s=job.start_s, end_s=job.end_s)
-
-
-def _count(frame: AUFrame, counts: Counter[str], tracks: set[int]) -> None:
-    counts["frames"] += 1
-    counts["faces"] += len(frame.faces)
-    counts["low_quality"] += sum(face.low_quality for face in frame.faces)
-    if frame.reason:
-        counts[frame.reason] += 1
-    tracks.update(face.track_id for face in frame.faces)
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""Where results go: tables, their sidecar, overlays. Nothing appears under its final name before it is complete."""
+"""Where the rows of a run go: tables with their sidecar, and the drawn result."""

@@ -1,72 +1,111 @@
-"""The default layout: one row a face and frame, described column by column in docs/columns.md."""
+"""The rows of the `rtau` layout: one a face and frame, and one for a frame without faces."""
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
-from rtau.facs import AU_COLUMNS, CATALOGUE, OCCURRENCE_INTENSITY, SIDED_COLUMNS
+import numpy as np
+from numpy.typing import NDArray
+
+from rtau.facs import CATALOGUE, OCCURRENCE_INTENSITY
 from rtau.messages import AUFrame, FaceAUs, RunInfo
 
-Value = int | float | str | None
+Cell = int | float | str | None
+Row = list[Cell]  # one cell a column; None is an empty cell
 
 
 class Column(NamedTuple):
-    """Name, type, and digits after the point where it is a float."""
-
     name: str
-    kind: Literal["int", "float", "str"]
-    digits: int = 0
+    digits: int | None = None  # after the decimal point, 0 for whole numbers; None for text
 
 
-_HEAD = [
-    Column("frame", "int"),
-    Column("pts_s", "float", 6),
-    Column("track_id", "int"),
-    Column("person_id", "str"),
-    Column("face_score", "float", 3),
-    *(Column(name, "float", 2) for name in ("x0", "y0", "x1", "y1")),
-    *(Column(name, "float", 2) for name in ("pitch_deg", "yaw_deg", "roll_deg")),
-]
+class Layout(Protocol):
+    """What a table consists of."""
+
+    columns: tuple[Column, ...]
+    units: dict[str, str]  # column, or `xx` for every AU's number: unit, range and meaning
+
+    def rows(self, frame: AUFrame) -> Iterator[Row]:
+        """The rows of one frame, rounded as they are written."""
 
 
-def rtau_columns() -> list[Column]:
-    """All columns of the default layout, in order."""
-    aus = [
-        column
-        for au in AU_COLUMNS
-        for column in (Column(f"{au}_p", "float", 4), Column(f"{au}_r", "float", 3), Column(f"{au}_c", "int"))
-    ]
-    sides = [Column(f"{au}{side}_r", "float", 3) for au in SIDED_COLUMNS for side in "LR"]
-    return [*_HEAD, *aus, *sides, Column("reason", "str")]
+UNITS = {
+    "frame": "count from 0 of decoded frames",
+    "pts_s": "seconds in the source's clock (presentation timestamp * time base)",
+    "track_id": "count from 1; stable while the face stays",
+    "person_id": "text; empty until an identity is known",
+    "face_score": "probability 0-1 that this is a face",
+    "x0, y0, x1, y1": "pixels of the displayed picture, origin top left; bounding box of the 478 landmarks",
+    "pitch_deg": "degrees, up is positive",
+    "yaw_deg": "degrees, to the subject's right (image left) is positive",
+    "roll_deg": "degrees, tilt to the subject's right (counter-clockwise in the image) is positive",
+    "AUxx_p": "probability 0-1 of occurrence",
+    "AUxx_r": "intensity 0-5, 1 is a trace and the threshold of occurrence",
+    "AUxx_c": "0 or 1, 1 where AUxx_r >= 1 and AUxx_p >= 0.5",
+    "AUxxL_r, AUxxR_r": "intensity 0-5 of the subject's left and right side",
+    "reason": "empty, no_face, low_quality or decode_error",
+}
 
 
-class RtauRows:
-    """Rows of the default layout. AUs that the weights do not estimate stay empty."""
+class RtauLayout:
+    """The columns of docs/columns.md. AUs that the weights do not estimate have empty cells."""
 
     def __init__(self, info: RunInfo) -> None:
-        self._place = [info.aus.index(au.column) if au.column in info.aus else None for au in CATALOGUE]
-        self._none = len(rtau_columns()) - 3
+        self.units = UNITS
+        columns = [Column("frame", 0), Column("pts_s", 6), Column("track_id", 0), Column("person_id")]
+        columns += [Column("face_score", 4)]
+        columns += [Column(name, 2) for name in ("x0", "y0", "x1", "y1", "pitch_deg", "yaw_deg", "roll_deg")]
+        for au in CATALOGUE:
+            columns += [Column(f"{au.column}_p", 4), Column(f"{au.column}_r", 3), Column(f"{au.column}_c", 0)]
+        columns += [Column(f"{au.column}{side}_r", 3) for au in CATALOGUE if au.sided for side in "LR"]
+        self.columns = (*columns, Column("reason"))
+        place = {column.name: i for i, column in enumerate(self.columns)}
+        sided = [a for a, name in enumerate(info.aus) if f"{name}L_r" in place]
+        self._sided = np.array(sided, dtype=np.intp)
+        self._places = [  # of the values of `_estimates`
+            *(place[f"{name}_p"] for name in info.aus),
+            *(place[f"{name}_c"] for name in info.aus),
+            *(place[f"{name}_r"] for name in info.aus),
+            *(place[f"{info.aus[a]}{side}_r"] for side in "LR" for a in sided),
+        ]
 
-    def __call__(self, frame: AUFrame) -> Iterator[list[Value]]:
-        time_s = round(frame.time_s, 6)
-        if not frame.faces:
-            yield [frame.frame_index, time_s, *[None] * self._none, frame.reason]
+    def rows(self, frame: AUFrame) -> Iterator[Row]:
+        head: Row = [frame.frame_index, round(frame.time_s, 6)]
+        width = len(self.columns)
         for face in frame.faces:
-            yield [frame.frame_index, time_s, *self._face(face), "low_quality" if face.low_quality else ""]
+            row = [*head, face.track_id, face.person_id, round(face.score, 4)]
+            row += plain(np.array((*face.box, *face.pose)), 2)
+            row += [None] * (width - len(row))
+            for place, value in zip(self._places, self._estimates(face), strict=True):
+                row[place] = value
+            row[-1] = "low_quality" if face.low_quality else ""
+            yield row
+        if not frame.faces:
+            yield [*head, *[None] * (width - len(head) - 1), frame.reason]
 
-    def _face(self, face: FaceAUs) -> list[Value]:
-        values: list[Value] = [face.track_id, face.person_id, round(face.score, 3)]
-        values += [round(value, 2) for value in (*face.box, *face.pose)]
-        sides: list[Value] = []
-        for au, i in zip(CATALOGUE, self._place, strict=True):
-            values += (None, None, None) if i is None else consistent(face.occurrence[i], face.intensity[i])
-            if au.sided:
-                sides += (None, None) if i is None else (round(face.left[i], 3), round(face.right[i], 3))
-        return values + sides
+    def _estimates(self, face: FaceAUs) -> Sequence[int | float]:
+        """In the order of `_places`: occurrence, presence, intensity, left of the sided AUs, right of them."""
+        intensity = np.array(face.intensity)
+        sides = np.array((face.left, face.right))[:, self._sided]
+        present = intensity >= OCCURRENCE_INTENSITY
+        strengths = np.concatenate((intensity, sides.ravel()))
+        return [
+            *on_its_side(np.array(face.occurrence), 0.5, present, 4),
+            *present.astype(int).tolist(),
+            *on_its_side(strengths, OCCURRENCE_INTENSITY, strengths >= OCCURRENCE_INTENSITY, 3),
+        ]
 
 
-def consistent(occurrence: float, intensity: float) -> tuple[float, float, int]:
-    """Probability, intensity and presence as they are written: after rounding they still say the same."""
-    intensity = round(intensity, 3)
-    present = intensity >= OCCURRENCE_INTENSITY
-    occurrence = round(occurrence, 4)
-    return max(occurrence, 0.5) if present else min(occurrence, 0.4999), intensity, int(present)
+def plain(values: NDArray[np.float64], digits: int) -> list[float]:
+    """Rounded, without negative zeros."""
+    return list((np.round(values, digits) + 0.0).tolist())
+
+
+def on_its_side(values: NDArray[np.float64], threshold: float, above: NDArray[np.bool_], digits: int) -> list[float]:
+    """Rounded, but at least the threshold where `above` and less than it elsewhere.
+
+    So 0.9996 is written 0.999: what was found absent must not be read as present.
+    """
+    scale = 10.0**digits
+    limit = np.rint(threshold * scale)
+    whole = np.rint(values * scale)
+    return list((np.where(above, np.maximum(whole, limit), np.minimum(whole, limit - 1)) / scale).tolist())

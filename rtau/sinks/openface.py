@@ -1,86 +1,95 @@
-"""The OpenFace 2 layout: the columns of its CSV that we can fill, with its names, order, digits and signs.
+"""Rows in the layout of OpenFace 2: its names, order, digits and habits, for the blocks that we can fill.
 
-Left out because they cannot be computed here: gaze, eye points, translation, points in space, shape parameters.
+Gaze, eye points, translation, points in space and shape parameters are left out, not invented.
 """
 
-import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from rtau.facs import OCCURRENCE_INTENSITY
-from rtau.messages import AUFrame, FaceAUs, Point, RunInfo
-from rtau.sinks.columns import Column, Value
+from rtau.messages import AUFrame, FaceAUs, RunInfo
+from rtau.sinks.columns import Column, Row, on_its_side, plain
+from rtau.sinks.pose import openface_angles
 
-_INTENSITY = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-_PRESENCE = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)
-_SOURCE = {45: 43}  # a blink is the eyes closed for a short time
+_WITH_INTENSITY = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+_WITH_PRESENCE = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)
+_BLINK, _CLOSED = 45, 43  # a blink is a short closing of the eyes: frame by frame they are one
 
-# The 68 points of the Multi-PIE markup as points of the 478-point mesh: jaw, brows, nose, eyes, outer and inner lips.
-POINTS_68 = (
-    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
-    71, 63, 105, 66, 107, 336, 296, 334, 293, 301,
-    168, 197, 5, 4, 75, 97, 2, 326, 305,
-    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
-    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
-)  # fmt: skip
-
-
-def rotation(pose_deg: Point) -> tuple[float, float, float]:
-    """Our pitch, yaw, roll -> OpenFace's pose_Rx, pose_Ry, pose_Rz in radians.
-
-    Its camera has x to the right, y down and z forward: looking up is a negative turn about x, looking to the
-    subject's right a positive one about y, tilting to the subject's right a negative one about z.
-    """
-    pitch, yaw, roll = (math.radians(angle) for angle in pose_deg)
-    return -pitch, yaw, -roll
+# The mesh points nearest to the 68 points of iBUG 300-W, whose first point is the subject's right jaw.
+MESH_OF_68 = (
+    *(127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356),  # jaw
+    *(70, 63, 105, 66, 107),  # right brow, from outside
+    *(336, 296, 334, 293, 300),  # left brow, from inside
+    *(168, 197, 195, 4),  # bridge of the nose, downwards
+    *(98, 97, 2, 326, 327),  # base of the nose
+    *(33, 160, 158, 133, 153, 144),  # right eye: outer corner, upper lid, inner corner, lower lid
+    *(362, 385, 387, 263, 373, 380),  # left eye: inner corner, upper lid, outer corner, lower lid
+    *(61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91),  # outer lips, clockwise in the image from the right corner
+    *(78, 81, 13, 311, 308, 402, 14, 178),  # inner lips, likewise
+)
 
 
-def openface_columns(info: RunInfo, *, still: bool) -> list[Column]:
-    """Columns for a video, or for one image (`still`), which has no frame, face_id, timestamp and success."""
-    head = [Column("face", "int"), Column("confidence", "float", 2)] if still else [
-        Column("frame", "int"), Column("face_id", "int"), Column("timestamp", "float", 3),
-        Column("confidence", "float", 2), Column("success", "int"),
-    ]  # fmt: skip
-    return [
-        *head,
-        *(Column(f"pose_R{axis}", "float", 3) for axis in "xyz"),
-        *(Column(f"{axis}_{i}", "float", 1) for axis in "xy" for i in range(68)),
-        *(Column(f"AU{au:02d}_r", "float", 2) for au in _available(_INTENSITY, info)),
-        *(Column(f"AU{au:02d}_c", "float", 1) for au in _available(_PRESENCE, info)),
-    ]
+UNITS = {
+    "frame": "count from 1",
+    "face_id, face": "our track_id - 1; in the table of a still picture the face's number from 0",
+    "timestamp": "seconds in the source's clock (true, not frame / nominal rate)",
+    "confidence": "probability 0-1 that this is a face",
+    "success": "0 or 1; with 0 all other values are 0",
+    "pose_Rx, pose_Ry, pose_Rz": "radians about x (right), y (down), z (away from the camera), R = Rx Ry Rz",
+    "x_0..x_67, y_0..y_67": "pixels of the displayed picture, origin top left",
+    "AUxx_r": "intensity 0-5, 1 is the threshold of presence",
+    "AUxx_c": "0 or 1, 1 where AUxx_r >= 1",
+}
 
 
-class OpenFaceRows:
-    """Rows of the OpenFace layout; a frame without a face has one with success 0 and zeros."""
+class OpenFaceLayout:
+    """Section "OpenFace layout" of docs/columns.md. Needs frames with landmarks."""
 
-    def __init__(self, info: RunInfo, *, still: bool) -> None:
-        self._still = still
-        self._width = len(openface_columns(info, still=still))
-        self._intensity = [info.aus.index(_column(au)) for au in _available(_INTENSITY, info)]
-        self._presence = [info.aus.index(_column(au)) for au in _available(_PRESENCE, info)]
+    def __init__(self, info: RunInfo) -> None:
+        self.units = UNITS
+        self._still = info.source.time_base_s == 0
+        index = {_BLINK if name == f"AU{_CLOSED}" else int(name[2:]): a for a, name in enumerate(info.aus)}
+        intensity = [number for number in _WITH_INTENSITY if number in index]
+        presence = [number for number in _WITH_PRESENCE if number in index]
+        self._intensity = np.array([index[number] for number in intensity], dtype=np.intp)
+        self._presence = np.array([index[number] for number in presence], dtype=np.intp)
+        if self._still:
+            head = [Column("face", 0), Column("confidence", 2)]
+        else:
+            head = [Column("frame", 0), Column("face_id", 0), Column("timestamp", 3)]
+            head += [Column("confidence", 2), Column("success", 0)]
+        self.columns = (
+            *head,
+            *(Column(f"pose_R{axis}", 3) for axis in "xyz"),
+            *(Column(f"{axis}_{i}", 1) for axis in "xy" for i in range(68)),
+            *(Column(f"AU{number:02d}_r", 2) for number in intensity),
+            *(Column(f"AU{number:02d}_c", 1) for number in presence),
+        )
+        self._zeros = len(self.columns) - len(head)
 
-    def __call__(self, frame: AUFrame) -> Iterator[list[Value]]:
+    def rows(self, frame: AUFrame) -> Iterator[Row]:
+        """Raises ValueError when a face has no landmarks."""
+        for i, face in enumerate(frame.faces):
+            face_id = i if self._still else face.track_id - 1
+            yield [*self._head(frame, face_id, round(face.score, 2), 1), *self._measured(face)]
         if not frame.faces and not self._still:
-            head: list[Value] = [frame.frame_index + 1, 0, frame.time_s, 0.0, 0]
-            yield head + [0.0] * (self._width - len(head))
-        for number, face in enumerate(frame.faces):
-            if self._still:
-                yield [number, face.score, *self._face(face)]
-            else:
-                yield [frame.frame_index + 1, face.track_id, frame.time_s, face.score, 1, *self._face(face)]
+            yield [*self._head(frame, 0, 0.0, 0), *[0.0] * self._zeros]
 
-    def _face(self, face: FaceAUs) -> Iterator[Value]:
-        assert face.landmarks is not None
-        yield from rotation(face.pose)
-        for axis in (0, 1):
-            yield from (face.landmarks[i][axis] for i in POINTS_68)
-        rounded = [round(value, 2) for value in face.intensity]
-        yield from (rounded[i] for i in self._intensity)
-        yield from (float(rounded[i] >= OCCURRENCE_INTENSITY) for i in self._presence)
+    def _head(self, frame: AUFrame, face_id: int, confidence: float, success: int) -> Row:
+        if self._still:
+            return [face_id, confidence]
+        return [frame.frame_index + 1, face_id, round(frame.time_s, 3), confidence, success]
 
-
-def _column(au: int) -> str:
-    return f"AU{_SOURCE.get(au, au):02d}"
-
-
-def _available(aus: tuple[int, ...], info: RunInfo) -> list[int]:
-    return [au for au in aus if _column(au) in info.aus]
+    def _measured(self, face: FaceAUs) -> Row:
+        if face.landmarks is None:
+            raise ValueError("the OpenFace layout needs landmarks: run with au.landmarks")
+        points = np.array(face.landmarks)[list(MESH_OF_68), :2]
+        intensity = np.array(face.intensity)
+        present = intensity >= OCCURRENCE_INTENSITY
+        row: Row = []
+        row += plain(np.array(openface_angles(face.pose)), 3)
+        row += plain(points.T.ravel(), 1)
+        row += on_its_side(intensity[self._intensity], OCCURRENCE_INTENSITY, present[self._intensity], 2)
+        row += present[self._presence].astype(float).tolist()
+        return row

@@ -1,190 +1,204 @@
-"""Results drawn on the pictures: boxes, landmarks, head pose and AU bars. A second pass over the source."""
+"""The drawn result as a video or a picture, made in a second pass over the source when the table is complete."""
 
 import contextlib
-import math
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import Protocol, Self
 
 import av
+import av.error
 import cv2
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from rtau.config import SourceConfig
 from rtau.crop import to_rgb
 from rtau.decode import Decode
-from rtau.errors import RtauError
-from rtau.facs import CATALOGUE
-from rtau.messages import AUFrame, FaceAUs, RunInfo
-from rtau.sinks.files import disk_errors, publish, temporary_beside
+from rtau.errors import DamagedSourceError, SourceError
+from rtau.messages import AUFrame, RunInfo
+from rtau.sinks.drawing import Drawing, Image
+from rtau.sinks.output import OutputFile, check_output
+from rtau.sinks.spool import DrawnFrame, Spool, drawn_frame
+from rtau.structures import Picture
 
-Image = NDArray[np.uint8]
+OVERLAYS = (".mp4", ".png")
+Progress = Callable[[int, int], None]  # frames drawn, frames in all
 
-SUFFIXES = (".mp4", ".png")
-
-_COLOURS = ((80, 200, 120), (90, 160, 250), (250, 170, 70), (220, 110, 220), (240, 220, 80))  # by track, RGB
-_INK, _PAPER = (245, 245, 245), (20, 20, 24)
-_NAMES = {au.column: f"{au.column} {au.name}" for au in CATALOGUE}
-_CLOCK = 90_000  # ticks a second in the drawn video
+_TICK = Fraction(1, 90_000)  # seconds; fine enough for every camera's timestamps
+_QUALITY = {"crf": "20", "preset": "veryfast"}  # x264's constant rate factor
 
 
-class Spool:
-    """AUFrames on disk while a run goes on, so that memory stays flat however long it is."""
+class Overlay(Protocol):
+    """Takes the frames of one run in order; a `with` block that ends without `finish` leaves nothing behind.
 
-    def __init__(self, folder: Path) -> None:
-        with disk_errors(folder):
-            self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder))
-        self._folder = folder
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(AUFrame).decode
+    Landmarks are drawn where the frames have them. Raises OutputError when the disk is full.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def write(self, frame: AUFrame) -> None:
-        data = self._encode(frame)
-        with disk_errors(self._folder):
-            self._file.write(len(data).to_bytes(4, "little") + data)
+        """Remember what is to be drawn of a frame."""
 
-    def __iter__(self) -> Iterator[AUFrame]:
-        self._file.seek(0)
-        while head := self._file.read(4):
-            yield self._decode(self._file.read(int.from_bytes(head, "little")))
+    def finish(self, progress: Progress) -> None:
+        """Decode the source again, draw, and give the file its name. Raises SourceError if the source has gone."""
+
+    def abandon(self) -> None:
+        """Leave nothing behind, unless it is finished."""
+
+
+def check_overlay(out: Path, source: str, *, overwrite: bool) -> None:
+    """Whether the overlay can be written, asked before a run starts. Raises OutputError."""
+    check_output(out, OVERLAYS, source, overwrite=overwrite)
+
+
+def open_overlay(out: Path, source: SourceConfig, info: RunInfo, *, overwrite: bool = False) -> Overlay:
+    """Begin an overlay: `.mp4` is every frame, `.png` the one with the strongest AUs. Raises OutputError."""
+    check_overlay(out, source.path, overwrite=overwrite)
+    return VideoOverlay(out, source, info) if out.suffix.lower() == ".mp4" else PictureOverlay(out, source, info)
+
+
+class _OverlayFile:
+    """What both kinds share."""
+
+    def __init__(self, out: Path, source: SourceConfig, info: RunInfo) -> None:
+        self._output, self._source, self._info = OutputFile(out), source, info
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with contextlib.suppress(OSError):  # a full disk may fail the last flush of what is thrown away
-            self._file.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        self._output.discard()
 
 
-def draw_overlay(
-    source: SourceConfig, frames: Spool, info: RunInfo, out: Path, progress: Callable[[int], None] = lambda done: None
-) -> None:
-    """Draw a run on its source: every frame as .mp4 with the same timestamps, or the most expressive one as .png."""
-    temporary = temporary_beside(out)
-    try:
-        with disk_errors(out):
-            if out.suffix.lower() == ".png":
-                _draw_still(source, frames, info, temporary)
-            else:
-                _draw_video(source, frames, info, temporary, progress)
-        publish(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+class PictureOverlay(_OverlayFile):
+    """The frame with the greatest sum of intensities over reliable faces; the first one if there are none."""
+
+    def __init__(self, out: Path, source: SourceConfig, info: RunInfo) -> None:
+        super().__init__(out, source, info)
+        self._best: AUFrame | None = None
+        self._most = -1.0
+
+    def write(self, frame: AUFrame) -> None:
+        much = sum(sum(face.intensity) for face in frame.faces if not face.low_quality)
+        if much > self._most and frame.reason != "decode_error":
+            self._best, self._most = frame, much
+
+    def finish(self, progress: Progress) -> None:
+        if self._best is None:  # the run ended before its first picture
+            self.abandon()
+            return
+        found = next(pictures(self._source, [drawn_frame(self._best)]), None)
+        if found is None:
+            raise SourceError(f"{self._info.source.name}: frame {self._best.frame_index} could not be read again")
+        image = draw(Drawing(self._info, len(self._best.faces)), *found)
+        _, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        with self._output.writing():
+            self._output.temporary.write_bytes(png.tobytes())
+        progress(1, 1)
+        self._output.seal()
+        self._output.publish()
 
 
-def draw(picture: Image, frame: AUFrame, info: RunInfo) -> Image:
-    """The results of one frame on its picture (H, W, 3) RGB, which is changed."""
-    unit = max(picture.shape[0] / 720, 0.55)
-    for face in frame.faces:
-        colour = _COLOURS[face.track_id % len(_COLOURS)]
-        x0, y0, x1, y1 = (round(value) for value in face.box)
-        for x, y, _ in face.landmarks or []:
-            cv2.circle(picture, (round(x), round(y)), max(round(unit), 1), colour, -1, cv2.LINE_AA)
-        cv2.rectangle(picture, (x0, y0), (x1, y1), colour, max(round(2 * unit), 1), cv2.LINE_AA)
-        name = f"#{face.track_id}" + (f" {face.person_id}" if face.person_id else "")
-        _text(picture, name + (" low quality" if face.low_quality else ""), (x0, y0 - round(6 * unit)), 0.6 * unit, colour)
-        _draw_pose(picture, face, unit)
-    for face in frame.faces:
-        _draw_bars(picture, face, info.aus, unit, all_aus=len(frame.faces) == 1)
-    if frame.reason:
-        _text(picture, frame.reason, (round(12 * unit), round(28 * unit)), 0.8 * unit, (255, 120, 120))
-    return picture
+class VideoOverlay(_OverlayFile):
+    """Every frame that has a picture, H.264. Time starts at the first; the distances in time are the source's."""
+
+    def __init__(self, out: Path, source: SourceConfig, info: RunInfo) -> None:
+        super().__init__(out, source, info)
+        with self._output.writing():
+            self._spool = Spool(self._output.temporary.parent)
+        self._frames, self._faces = 0, 0
+
+    def abandon(self) -> None:
+        self._spool.close()
+        super().abandon()
+
+    def write(self, frame: AUFrame) -> None:
+        with self._output.writing():
+            self._spool.write(frame)
+        self._frames += 1
+        self._faces = max(self._faces, len(frame.faces))
+
+    def finish(self, progress: Progress) -> None:
+        drawing = Drawing(self._info, self._faces)
+        with _Mp4(self._output, drawing.size, self._info.source.nominal_fps or 25.0) as video:
+            for done, (picture, drawn) in enumerate(pictures(self._source, self._spool), 1):
+                video.write(draw(drawing, picture, drawn), drawn.frame.time_s)
+                progress(done, self._frames)
+        self._spool.close()
+        self._output.seal()
+        self._output.publish()
 
 
-def _draw_pose(picture: Image, face: FaceAUs, unit: float) -> None:
-    """Where the nose points, from the middle of the box."""
-    pitch, yaw, _ = (math.radians(angle) for angle in face.pose)
-    x0, y0, x1, y1 = face.box
-    start = ((x0 + x1) / 2, (y0 + y1) / 2)
-    reach = (x1 - x0) * 0.6
-    end = (start[0] - reach * math.sin(yaw) * math.cos(pitch), start[1] - reach * math.sin(pitch))
-    first, last = ((round(x), round(y)) for x, y in (start, end))
-    cv2.arrowedLine(picture, first, last, _INK, max(round(2 * unit), 1), cv2.LINE_AA, tipLength=0.25)
+class _Mp4:
+    """H.264 in an output file. Raises OutputError when the disk is full."""
+
+    def __init__(self, output: OutputFile, size: tuple[int, int], nominal_fps: float) -> None:
+        self._output = output
+        with output.writing():
+            self._container = av.open(str(output.temporary), "w", format="mp4")
+        self._stream = self._container.add_stream("libx264", rate=Fraction(nominal_fps).limit_denominator(1001))
+        self._stream.width, self._stream.height = size
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.options = dict(_QUALITY)
+        context = self._stream.codec_context
+        context.time_base = _TICK
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        self._first_s: float | None = None
+        self._last_tick = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            with contextlib.suppress(av.error.FFmpegError, OSError):
+                self._container.close()
+            return
+        with self._output.writing():
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+
+    def write(self, image: Image, time_s: float) -> None:
+        """Image (H, W, 3) RGB; times must not decrease."""
+        self._first_s = time_s if self._first_s is None else self._first_s
+        tick = max(round((time_s - self._first_s) / _TICK), self._last_tick + 1)
+        self._last_tick = tick
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        frame.pts, frame.time_base = tick, _TICK
+        with self._output.writing():
+            self._container.mux(self._stream.encode(frame))
 
 
-def _draw_bars(picture: Image, face: FaceAUs, aus: tuple[str, ...], unit: float, *, all_aus: bool) -> None:
-    """A panel beside the face: a bar an AU, 0-5; two halves where the sides may differ, the subject's right above."""
-    height, width = picture.shape[:2]
-    order = range(len(aus)) if all_aus else sorted(range(len(aus)), key=lambda i: -face.intensity[i])[:5]
-    row, bar, label = max(round(19 * unit), 11), round(110 * unit), round(215 * unit)
-    panel_width, panel_height = label + bar + round(20 * unit), row * len(order) + round(12 * unit)
-    x0, y0, x1, _ = (round(value) for value in face.box)
-    gap = round(14 * unit)
-    left = x1 + gap if x1 + gap + panel_width <= width or width - x1 >= x0 else x0 - gap - panel_width
-    left = min(max(left, 0), max(width - panel_width, 0))
-    top = min(max(y0, 0), max(height - panel_height, 0))
-    area = picture[top : top + panel_height, left : left + panel_width]
-    area[:] = (area * 0.3 + np.array(_PAPER) * 0.7).astype(np.uint8)
-    sided = {au.column for au in CATALOGUE if au.sided}
-    for line, i in enumerate(order):
-        y = top + round(6 * unit) + line * row
-        present = face.intensity[i] >= 1
-        ink = _INK if present else (150, 150, 155)
-        _text(picture, _NAMES[aus[i]], (left + round(6 * unit), y + round(row * 0.72)), 0.42 * unit, ink)
-        start, end = left + label, y + row - 3
-        cv2.rectangle(picture, (start, y + 1), (start + bar, end), (70, 70, 76), -1)
-        halves = (face.right[i], face.left[i]) if aus[i] in sided else (face.intensity[i],)
-        depth = (end - y) / len(halves)
-        for half, value in enumerate(halves):
-            colour = (255, 176, 66) if value >= 1 else (120, 140, 160)
-            corner = (start, round(y + 1 + half * depth))
-            cv2.rectangle(picture, corner, (start + round(bar * value / 5), round(y + (half + 1) * depth)), colour, -1)
+def pictures(source: SourceConfig, wanted: Iterable[DrawnFrame]) -> Iterator[tuple[Picture, DrawnFrame]]:
+    """The source's pictures of the wanted frames, which come in order. Where it breaks off, they end."""
+    with contextlib.suppress(DamagedSourceError), Decode(source) as decode:
+        frames = iter(decode)
+        for drawn in wanted:
+            for frame in frames:
+                if frame.index == drawn.frame.frame_index:
+                    if frame.picture is not None:
+                        yield frame.picture, drawn
+                    break
 
 
-def _text(picture: Image, text: str, where: tuple[int, int], size: float, colour: tuple[int, int, int]) -> None:
-    thick = 2 if size > 0.7 else 1
-    cv2.putText(picture, text, where, cv2.FONT_HERSHEY_SIMPLEX, size, _PAPER, thick + 2, cv2.LINE_AA)
-    cv2.putText(picture, text, where, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
-
-
-def _pictures(source: SourceConfig, frames: Spool) -> Iterator[tuple[Image, AUFrame]]:
-    """Each result with its picture; frames that could not be decoded have none and are left out."""
-    with Decode(source) as decode:
-        results, pictures = iter(frames), iter(decode)
-        for result in results:
-            try:
-                frame = next(pictures, None)
-            except RtauError:
-                return  # the end of a damaged file: there are no results beyond
-            if frame is None:
-                return
-            if frame.picture is not None:
-                yield to_rgb(frame.picture), result
-
-
-def _draw_still(source: SourceConfig, frames: Spool, info: RunInfo, path: Path) -> None:
-    def expressed(frame: AUFrame) -> float:
-        return sum(sum(face.intensity) for face in frame.faces if not face.low_quality)
-
-    best = max(frames, key=expressed)
-    for picture, frame in _pictures(source, frames):
-        if frame.frame_index == best.frame_index:
-            ok, data = cv2.imencode(".png", draw(picture, frame, info)[..., ::-1])
-            assert ok
-            path.write_bytes(data.tobytes())
-
-
-def _draw_video(
-    source: SourceConfig, frames: Spool, info: RunInfo, path: Path, progress: Callable[[int], None]
-) -> None:
-    even = (info.source.width // 2 * 2, info.source.height // 2 * 2)
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(info.source.nominal_fps or 25).limit_denominator(1001))
-        stream.width, stream.height = even
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20", "preset": "veryfast"}
-        stream.codec_context.time_base = Fraction(1, _CLOCK)
-        last = -1
-        for done, (picture, frame) in enumerate(_pictures(source, frames), 1):
-            drawn = draw(picture, frame, info)[: even[1], : even[0]]
-            packetless = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), format="rgb24")
-            last = max(round(frame.time_s * _CLOCK), last + 1)
-            packetless.pts, packetless.time_base = last, Fraction(1, _CLOCK)
-            container.mux(stream.encode(packetless))
-            progress(done)
-        container.mux(stream.encode(None))
+def draw(drawing: Drawing, picture: Picture, drawn: DrawnFrame) -> Image:
+    """One frame of the overlay, (H, W, 3) RGB."""
+    rgb = to_rgb(picture)
+    enlarged = cv2.resize(rgb, drawing.picture_size, interpolation=cv2.INTER_LINEAR)
+    return drawing(enlarged.astype(np.uint8, copy=False), drawn)

@@ -24,10 +24,11 @@ def test_columns_stand_in_the_promised_order() -> None:
     header = ",".join(names)
     assert header.startswith(
         "frame,pts_s,track_id,person_id,face_score,x0,y0,x1,y1,pitch_deg,yaw_deg,roll_deg,"
-        "AU01_p,AU01_r,AU01_c,AU01L_r,AU01R_r,AU02_p,AU02_r,AU02_c,AU02L_r,AU02R_r,AU04_p,"
+        "AU01_p,AU01_r,AU01_c,AU02_p,AU02_r,AU02_c,AU04_p,"
     )
-    assert "AU15_p,AU15_r,AU15_c,AU15L_r,AU15R_r,AU17_p,AU17_r,AU17_c,AU18_p," in header
-    assert header.endswith("AU43_p,AU43_r,AU43_c,AU43L_r,AU43R_r,reason")
+    assert "AU15_p,AU15_r,AU15_c,AU17_p,AU17_r,AU17_c,AU18_p," in header
+    assert ",AU43_p,AU43_r,AU43_c,AU01L_r,AU01R_r,AU02L_r,AU02R_r," in header
+    assert header.endswith("AU20L_r,AU20R_r,AU43L_r,AU43R_r,reason")
     assert [name[:4] for name in names if name.endswith("_p")] == list(AU_COLUMNS)
     assert len(names) == len(set(names))
 
