@@ -20,7 +20,9 @@ class AUs:
         self.card = artifact.card
         unknown = set(self.card.aus) - set(AU_COLUMNS)
         if unknown or not self.card.aus or not self.card.template:
-            raise ModelError(f"{artifact.folder}: the card needs a template and AUs of the catalogue, not {sorted(unknown)}")
+            raise ModelError(
+                f"{artifact.folder}: the card needs a template and AUs of the catalogue, not {sorted(unknown)}"
+            )
         self._engine = open_engine(artifact, config)
         self._template = np.array(self.card.template)  # (P, 3) landmark index, x, y
 

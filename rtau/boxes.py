@@ -37,7 +37,7 @@ def suppress(boxes: Float32, scores: Float32, max_overlap: float = _MAX_OVERLAP)
 
 def _intersection(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[np.floating]:
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    return np.clip(high - low, 0, None).prod(axis=1)
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=1))
 
 
 def _area(boxes: NDArray[np.floating]) -> NDArray[np.floating]:

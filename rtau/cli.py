@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from rich.console import Console
@@ -14,12 +15,10 @@ from rtau import __version__
 from rtau.errors import RtauError
 
 
-class _OneLine(click.ClickException):
+def _fail(error: RtauError) -> NoReturn:
     """A known error: its line on stderr, its exit code to the shell."""
-
-    def __init__(self, error: RtauError) -> None:
-        super().__init__(str(error))
-        self.exit_code = error.exit_code
+    click.echo(f"Error: {error}", err=True)
+    raise SystemExit(error.exit_code) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,7 +78,7 @@ def process(
     for line in summary.lines():
         console.print(line)
     if summary.problem is not None:
-        raise _OneLine(summary.problem)
+        _fail(summary.problem)
 
 
 @contextlib.contextmanager
@@ -87,7 +86,7 @@ def _known_errors() -> Iterator[None]:
     try:
         yield
     except RtauError as error:
-        raise _OneLine(error) from error
+        _fail(error)
     except BrokenPipeError:  # the reader of stdout has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None

@@ -11,11 +11,7 @@ from rtau.errors import ConfigError
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all sections: typed, immutable, strict."""
-
-
-class SourceConfig(_Section):
+class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One input."""
 
     path: str  # anything that PyAV opens, or one image
@@ -24,7 +20,7 @@ class SourceConfig(_Section):
     end_s: float | None = None  # last frame before it
 
 
-class FacesConfig(_Section):
+class FacesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Finding and following faces."""
 
     detector: str = "default"  # `default` or an artifact folder
@@ -36,14 +32,14 @@ class FacesConfig(_Section):
     memory_s: Annotated[float, Meta(ge=0)] = 1.0  # a face that comes back within this time keeps its track id
 
 
-class AUConfig(_Section):
+class AUConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Estimating AUs."""
 
     encoder: str = "default"
     landmarks: bool = False  # send the 478 landmarks along
 
 
-class RuntimeConfig(_Section):
+class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the journey is laid out over processes."""
 
     processes: bool = True  # False: all stages in this process
@@ -52,7 +48,7 @@ class RuntimeConfig(_Section):
     stall_timeout_s: Annotated[float, Meta(gt=0)] = 60.0  # no frame for this long ends the run
 
 
-class PipelineConfig(_Section):
+class PipelineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One run."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

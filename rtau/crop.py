@@ -1,12 +1,11 @@
 """From YUV planes to normalised network input, without a full-frame RGB copy in between.
 
-`crop` is the fused kernel: similarity transform, sampling, colour conversion, normalisation, for all faces of a picture.
-`shrink` makes the detector's small picture of the whole frame. Both honour the stream's colour matrix, range, bit depth,
-chroma position and rotation.
+`crop` is the fused kernel: similarity transform, sampling, colour conversion, normalisation, for all faces of a
+picture. `shrink` makes the detector's small picture of the whole frame. Both honour the stream's colour matrix, range,
+bit depth, chroma position and rotation.
 """
 
 from functools import lru_cache
-from typing import cast
 
 import cv2
 import msgspec
@@ -83,9 +82,7 @@ def crop(
     return out
 
 
-def shrink(
-    picture: Picture, size: tuple[int, int], canvas: tuple[int, int], mean: Triple, std: Triple
-) -> Float32:
+def shrink(picture: Picture, size: tuple[int, int], canvas: tuple[int, int], mean: Triple, std: Triple) -> Float32:
     """The whole displayed picture at `size` (width, height) in the top left corner of a `canvas`: (1, 3, h, w).
 
     Pixels are averaged over their area (or interpolated, when the picture is smaller); the rest is mid-grey.
@@ -195,9 +192,7 @@ def _crop(  # type: ignore[no-untyped-def]
                         across = (np.float32(b) + half) * chroma_step - half
                         sx = (x + m00 * across + m01 * down) * to_x - off_x
                         sy = (y + m10 * across + m11 * down) * to_y - half
-                        first, next_column, next_row, dx, dy = _place(
-                            sx, sy, chroma_right, chroma_bottom, chroma_pitch
-                        )
+                        first, next_column, next_row, dx, dy = _place(sx, sy, chroma_right, chroma_bottom, chroma_pitch)
                         uu += _blend(u, first, next_column, next_row, dx, dy)
                         vv += _blend(v, first, next_column, next_row, dx, dy)
                 yy *= share

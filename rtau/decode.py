@@ -1,5 +1,6 @@
 """From a file to frames: YUV planes as the decoder leaves them, with the container's own time."""
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ _PLANAR: dict[str, tuple[int, int, int]] = {
     for layout, shifts in (("420", (1, 1)), ("422", (1, 0)), ("444", (0, 0)))
     for kind, suffix, bits in (("", "", 8), ("j", "", 8), ("a", "", 8), ("", "10le", 10), ("", "12le", 12))
 }
-# Formats whose samples are the same in another order; everything else (RGB, palettes, grey) goes through RGB's own range.
+# The same samples in another order; everything else (RGB, palettes, grey) is converted with RGB's own range.
 _REORDERED = {"nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "yuyv422": "yuv422p", "uyvy422": "yuv422p",
               "p010le": "yuv420p10le"}  # fmt: skip
 _MATRICES: dict[int, ColourMatrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}
@@ -65,7 +66,9 @@ class Decode:
         head = next(self._frames(probe=True), None)
         if head is None:
             self.close()
-            raise SourceError(f"{self._label}: no frame can be decoded; the file is empty or damaged from its beginning")
+            raise SourceError(
+                f"{self._label}: no frame can be decoded; the file is empty or damaged from its beginning"
+            )
         self.info = self._describe(head)
 
     def close(self) -> None:
@@ -75,7 +78,9 @@ class Decode:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -110,10 +115,8 @@ class Decode:
         """Frames with seconds in the source's clock; None where one could not be decoded."""
         if self._source.start_s > 0 and self._stream.time_base:
             target = int(self._source.start_s / self._stream.time_base)
-            try:
+            with contextlib.suppress(av.error.FFmpegError):  # not seekable: decode up to there
                 self._container.seek(target, stream=self._stream, backward=True)
-            except av.error.FFmpegError:
-                pass  # not seekable: decode up to there
         step = 1 / float(self._stream.average_rate or 25)
         last_s = -step
         for frame, packet_s in self._decoded():
@@ -159,7 +162,9 @@ class Decode:
     def _check_end(self) -> None:
         """Raise when the file stopped short of what it announces."""
         if self._broken:
-            raise DamagedSourceError(f"{self._label}: cannot be read to its end ({self._broken}); rows up to there were written")
+            raise DamagedSourceError(
+                f"{self._label}: cannot be read to its end ({self._broken}); rows up to there were written"
+            )
         if self._source.end_s is not None or self._still or self._end_s is None:
             return
         stream, container = self._stream, self._container

@@ -35,9 +35,9 @@ class FaceDetector:
         """All faces of the picture with a score of at least `min_detection`."""
         width, height = picture.format.width, picture.format.height
         scale = max(width, height) / self.card.input_size  # picture pixels an input pixel
-        columns, rows = max(round(width / scale), 1), max(round(height / scale), 1)
-        canvas = (-(-columns // _PAD) * _PAD, -(-rows // _PAD) * _PAD)
-        image = shrink(picture, (columns, rows), canvas, self.card.mean, self.card.std)
+        size = (max(round(width / scale), 1), max(round(height / scale), 1))
+        canvas = (-(-size[0] // _PAD) * _PAD, -(-size[1] // _PAD) * _PAD)
+        image = shrink(picture, size, canvas, self.card.mean, self.card.std)
         out = self._engine({"image": image})
         score, box = out["score"][0], out["box"][0]  # (h, w), (4, h, w)
         rows, columns = np.nonzero(score >= self._min_score)

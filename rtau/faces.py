@@ -1,14 +1,15 @@
 """Detect, follow and measure the faces of one source. It holds the tracks, so frames come in order."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtau.align import roi_from_box, roi_from_landmarks
-from rtau.config import PipelineConfig
 from rtau.boxes import bounds, covered, overlap
+from rtau.config import PipelineConfig
 from rtau.detect import FaceDetector
 from rtau.landmarks import FaceLandmarks
 from rtau.structures import Float32, Frame, Picture, TrackedFaces
-from rtau.track import Track, Tracker
+from rtau.track import Sighting, Track, Tracker
 
 _COVERED = 0.5  # a detection that shares this much of the smaller box with a followed face is that face
 _LEFT_REGION = 0.1  # landmarks that overlap the last ones less have slid off the face
@@ -29,7 +30,6 @@ class Faces:
         if frame.picture is None:
             return _as_arrays([])
         before = len(self._tracker.active)
-        self._tracker.forget(frame.time_s)
         self._follow(frame.picture, frame.time_s)
         missing = len(self._tracker.active) < max(before, 1)
         room = len(self._tracker.active) < self._config.max_faces
@@ -40,35 +40,31 @@ class Faces:
     def _follow(self, picture: Picture, time_s: float) -> None:
         """Find every track again where it was; lose those that are not there."""
         tracks = list(self._tracker.active)
-        if not tracks:
-            return
-        found = self._landmarks(picture, np.stack([roi_from_landmarks(track.landmarks) for track in tracks]))
-        predicted = {track.track_id: track.box_at(time_s) for track in tracks}
-        for i, track in enumerate(tracks):
-            last = track.box
-            box = bounds(found.landmarks[i])
-            if found.presence[i] < self._config.min_presence or overlap(box, last[None])[0] < _LEFT_REGION:
-                self._tracker.lose(track)
-            else:
-                track.seen(found.landmarks[i], found.pose[i], float(found.presence[i]), time_s)
-        self._tracker.resolve_duplicates(predicted)
+        found: dict[int, Sighting] = {}
+        if tracks:
+            regions = np.stack([roi_from_landmarks(track.last.landmarks) for track in tracks])
+            for track, sighting in zip(tracks, self._measure(picture, regions), strict=True):
+                on_it = overlap(bounds(sighting.landmarks), track.box[None])[0] >= _LEFT_REGION
+                if sighting.score >= self._config.min_presence and on_it:
+                    found[track.track_id] = sighting
+        self._tracker.advance(found, time_s)
 
     def _look(self, picture: Picture, time_s: float) -> None:
         """Run the detector and admit the faces that are not followed yet."""
         self._last_look_s = time_s
-        boxes = [
-            box
-            for box in self._detect(picture).boxes
-            if self._is_new(box)
-        ][: self._config.max_faces - len(self._tracker.active)]
+        room = self._config.max_faces - len(self._tracker.active)
+        boxes = [box for box in self._detect(picture).boxes if self._is_new(box)][:room]
         if not boxes:
             return
-        first = self._landmarks(picture, np.stack([roi_from_box(box) for box in boxes]))
-        found = self._landmarks(picture, np.stack([roi_from_landmarks(points) for points in first.landmarks]))
-        for i in np.argsort(-found.presence, kind="stable"):
-            box = bounds(found.landmarks[i])
-            if self._is_new(box) and found.presence[i] >= self._config.min_presence:
-                self._tracker.admit(found.landmarks[i], found.pose[i], float(found.presence[i]), time_s)
+        rough = self._measure(picture, np.stack([roi_from_box(box) for box in boxes]))
+        exact = self._measure(picture, np.stack([roi_from_landmarks(face.landmarks) for face in rough]))
+        for face in sorted(exact, key=lambda face: -face.score):
+            if face.score >= self._config.min_presence and self._is_new(bounds(face.landmarks)):
+                self._tracker.admit(face, time_s)
+
+    def _measure(self, picture: Picture, regions: NDArray[np.float64]) -> list[Sighting]:
+        found = self._landmarks(picture, regions)
+        return [Sighting(*face) for face in zip(found.landmarks, found.pose, found.presence.tolist(), strict=True)]
 
     def _is_new(self, box: Float32) -> bool:
         return all(covered(box, track.box[None])[0] < _COVERED for track in self._tracker.active)
@@ -77,7 +73,7 @@ class Faces:
 def _as_arrays(tracks: list[Track]) -> TrackedFaces:
     return TrackedFaces(
         track_ids=np.array([track.track_id for track in tracks], dtype=np.int64),
-        score=np.array([track.score for track in tracks], dtype=np.float32),
-        landmarks=np.array([track.landmarks for track in tracks], dtype=np.float32).reshape(-1, 478, 3),
-        pose=np.array([track.pose for track in tracks], dtype=np.float32).reshape(-1, 3),
+        score=np.array([track.last.score for track in tracks], dtype=np.float32),
+        landmarks=np.array([track.last.landmarks for track in tracks], dtype=np.float32).reshape(-1, 478, 3),
+        pose=np.array([track.last.pose for track in tracks], dtype=np.float32).reshape(-1, 3),
     )

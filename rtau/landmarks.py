@@ -12,6 +12,7 @@ from rtau.engines import open_engine
 from rtau.models import load_artifact
 from rtau.structures import Float32, Picture
 
+
 class LandmarkedFaces(NamedTuple):
     """What the network sees in R regions."""
 

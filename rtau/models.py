@@ -22,7 +22,10 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a user and the runtime must know of a model. Input is RGB, NCHW float32, `(rgb - mean) / std`, rgb in [0, 1]."""
+    """What a user and the runtime must know of a model.
+
+    Input is RGB, NCHW float32, `(rgb - mean) / std`, rgb in [0, 1].
+    """
 
     role: Role
     name: str
@@ -74,7 +77,9 @@ def load_artifact(model: str, role: Role) -> Artifact:
         card = msgspec.yaml.decode((folder / "card.yaml").read_bytes(), type=Card)
         digest = sha256(folder / "model.onnx")
     except OSError as error:
-        raise ModelError(f"{error.filename}: {error.strerror}; a model folder holds model.onnx and card.yaml") from error
+        raise ModelError(
+            f"{error.filename}: {error.strerror}; a model folder holds model.onnx and card.yaml"
+        ) from error
     except msgspec.ValidationError as error:
         raise ModelError(f"{folder / 'card.yaml'}: {error}; this is not the card of a {role} model") from error
     except msgspec.DecodeError as error:
@@ -83,6 +88,7 @@ def load_artifact(model: str, role: Role) -> Artifact:
         raise ModelError(f"{folder}: the card says role '{card.role}', a '{role}' model was expected")
     if digest != card.sha256:
         raise ModelError(
-            f"{folder / 'model.onnx'}: sha256 is {digest[:12]}…, the card says {card.sha256[:12]}…; install the weights again"
+            f"{folder / 'model.onnx'}: sha256 is {digest[:12]}…, the card says {card.sha256[:12]}…; "
+            "install the weights again"
         )
     return Artifact(folder, card)

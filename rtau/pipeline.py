@@ -114,7 +114,9 @@ class InProcess:
         self._faces, self._aus = Faces(self._config), AUs(self._config)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._decode.close()
 
     def __iter__(self) -> Iterator[AUFrame]:
@@ -163,7 +165,9 @@ class InProcesses:
         self._supervisor.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._supervisor.__exit__(kind, error, trace)
 
     def __iter__(self) -> Iterator[AUFrame]:

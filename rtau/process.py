@@ -77,9 +77,7 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
     with contextlib.ExitStack() as stack:
         run = open_run(config, source)
         table = stack.enter_context(
-            open_table(
-                job.out, job.layout, run.info, source=source.path, command=job.command, overwrite=job.overwrite
-            )
+            open_table(job.out, job.layout, run.info, source=source.path, command=job.command, overwrite=job.overwrite)
         )
         drawn = None
         if job.overlay is not None:

@@ -1,5 +1,6 @@
 """What flows between the stages of the pipeline. Pictures are upright as displayed unless said otherwise."""
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -64,7 +65,8 @@ class Picture(NamedTuple):
     v: NDArray[np.uint8] | NDArray[np.uint16]
 
 
-class Frame(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Frame:
     """One decoded frame, or the place where one should have been."""
 
     index: int  # counts decoded frames from 0

@@ -1,6 +1,8 @@
 """Who is who from frame to frame: ids by overlap and motion. Knows boxes and time, no pictures and no models."""
 
+import itertools
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,34 +16,40 @@ _SAME_FACE = 0.45  # two tracks that overlap more look at one face
 _SMOOTHING = 0.6  # weight of the newest step in the velocity
 
 
-@dataclass(slots=True)
-class Track:
-    """One face over time. `velocity` is in pixels a second."""
+class Sighting(NamedTuple):
+    """What was measured of one face in one frame."""
 
-    track_id: int
-    landmarks: Float32  # (478, 3) in the last frame where it was seen
+    landmarks: Float32  # (478, 3)
     pose: Float32  # (3,)
     score: float
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """One face over time."""
+
+    track_id: int
+    last: Sighting
     time_s: float  # when it was last seen
-    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # pixels a second
 
     @property
     def box(self) -> Float32:
         """(4,) bounding box of the landmarks."""
-        return bounds(self.landmarks)
+        return bounds(self.last.landmarks)
 
     def box_at(self, time_s: float) -> Float32:
         """(4,) where the box should be at a time if the face goes on as it went."""
         shift = self.velocity * (time_s - self.time_s)
         return np.asarray(self.box + np.tile(shift, 2), dtype=np.float32)
 
-    def seen(self, landmarks: Float32, pose: Float32, score: float, time_s: float) -> None:
+    def seen(self, sighting: Sighting, time_s: float) -> None:
         """Take over what was found in the frame of `time_s`."""
         elapsed = time_s - self.time_s
         if elapsed > 0:
-            step = (landmarks[:, :2].mean(axis=0) - self.landmarks[:, :2].mean(axis=0)) / elapsed
-            self.velocity = _SMOOTHING * step + (1 - _SMOOTHING) * self.velocity
-        self.landmarks, self.pose, self.score, self.time_s = landmarks, pose, score, time_s
+            way = sighting.landmarks[:, :2].mean(axis=0) - self.last.landmarks[:, :2].mean(axis=0)
+            self.velocity = _SMOOTHING * way / elapsed + (1 - _SMOOTHING) * self.velocity
+        self.last, self.time_s = sighting, time_s
 
 
 class Tracker:
@@ -53,39 +61,37 @@ class Tracker:
         self.active: list[Track] = []
         self._lost: list[Track] = []
 
-    def lose(self, track: Track) -> None:
-        """The face is out of view; its id is kept for `memory_s`."""
-        self.active.remove(track)
-        self._lost.append(track)
+    def advance(self, found: dict[int, Sighting], time_s: float) -> None:
+        """One frame on: what was found where each active track was looked for; a track that is not in `found` is lost.
 
-    def forget(self, time_s: float) -> None:
-        """Drop what has been out of view for too long."""
+        Where two tracks come to look at one face, as when one person passes in front of another, the one that had to
+        jump there is lost too, and is remembered as it was before the jump.
+        """
+        seen = dict(found)
+        boxes = {track_id: bounds(sighting.landmarks) for track_id, sighting in found.items()}
+        tracks = {track.track_id: track for track in self.active}
+        for one, other in itertools.combinations(found, 2):
+            if one in seen and other in seen and overlap(boxes[one], boxes[other][None])[0] > _SAME_FACE:
+                del seen[min(one, other, key=lambda i: _nearness(boxes[i], tracks[i].box_at(time_s)))]
+        for track in tracks.values():
+            if track.track_id in seen:
+                track.seen(seen[track.track_id], time_s)
+            else:
+                self.active.remove(track)
+                self._lost.append(track)
         self._lost = [track for track in self._lost if time_s - track.time_s <= self._memory_s]
 
-    def resolve_duplicates(self, predicted: dict[int, Float32]) -> None:
-        """Where two tracks came to look at one face, the one that jumped there is lost.
-
-        `predicted` holds by track id the box (4,) where each track should be. This is what happens when one face
-        passes in front of another.
-        """
-        for track in list(self.active):
-            for other in list(self.active):
-                if track.track_id >= other.track_id or track not in self.active or other not in self.active:
-                    continue
-                if overlap(track.box, other.box[None])[0] > _SAME_FACE:
-                    self.lose(min(track, other, key=lambda t: _nearness(t.box, predicted.get(t.track_id, t.box))))
-
-    def admit(self, landmarks: Float32, pose: Float32, score: float, time_s: float) -> Track:
+    def admit(self, sighting: Sighting, time_s: float) -> Track:
         """A face found by the detector: a lost one that came back, or a new one."""
-        box = bounds(landmarks)
+        box = bounds(sighting.landmarks)
         nearest = max(self._lost, key=lambda t: _nearness(box, t.box_at(time_s)), default=None)
         if nearest is not None and _belongs(box, nearest.box_at(time_s)):
             self._lost.remove(nearest)
-            nearest.seen(landmarks, pose, score, time_s)
+            nearest.seen(sighting, time_s)
             self.active.append(nearest)
             self.active.sort(key=lambda t: t.track_id)
             return nearest
-        track = Track(self._next_id, landmarks, pose, score, time_s)
+        track = Track(self._next_id, sighting, time_s)
         self._next_id += 1
         self.active.append(track)
         return track

@@ -37,7 +37,7 @@ def fit(
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.pt"
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)  # type: ignore[no-untyped-call]
     decayed = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
@@ -57,7 +57,7 @@ def fit(
             group["lr"] = learning_rate * cosine(step, steps, warmup)
         losses = loss_of(model, batch)
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimiser.step()
         averaged.update_parameters(model)
@@ -81,5 +81,5 @@ def fit(
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
     averaged.eval()
-    module: nn.Module = averaged.module
+    module: nn.Module = averaged.module.requires_grad_(False)
     return module

@@ -1,5 +1,6 @@
 """A fixed ring of picture slots in shared memory. Pixels stay here; only slot numbers travel."""
 
+import contextlib
 from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -33,14 +34,13 @@ class Ring:
     def slot(self, number: int) -> memoryview:
         """The bytes of one slot. Whoever holds the number may touch them."""
         start = number * self.address.slot_bytes
+        assert self._memory.buf is not None  # only after close
         return self._memory.buf[start : start + self.address.slot_bytes]
 
     def close(self) -> None:
         """Detach; the owner also removes the memory. Views handed out must not be used any more."""
-        try:
+        with contextlib.suppress(BufferError):  # a view is still alive; the mapping goes with the process
             self._memory.close()
-        except BufferError:
-            pass  # a view is still alive; the mapping goes with the process
         if self._owner:
             self._memory.unlink()
             self._owner = False
@@ -48,5 +48,7 @@ class Ring:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

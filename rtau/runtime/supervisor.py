@@ -1,5 +1,6 @@
 """Starts the processes of a run, passes on what comes out, notices at once when one dies, and cleans up."""
 
+import contextlib
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,18 @@ from typing import NamedTuple, Self
 from rtau.errors import RtauError, WorkerError
 from rtau.messages import StageTime
 from rtau.runtime.ring import Ring
-from rtau.runtime.worker import End, Failed, Ready, Source, Stage, Wiring, decode_control, decode_flow, error_of
-from rtau.runtime.worker import run_source, run_stage
+from rtau.runtime.worker import (
+    End,
+    Failed,
+    Source,
+    Stage,
+    Wiring,
+    decode_control,
+    decode_flow,
+    error_of,
+    run_source,
+    run_stage,
+)
 
 _JOIN_S = 2.0  # a process that has sent its end is given this long to exit
 
@@ -41,7 +52,9 @@ class Supervisor:
             self._ring = Ring.create(self._slots, self._slot_bytes)
         except OSError as error:
             needed = self._slots * self._slot_bytes / 2**20
-            raise WorkerError(f"no shared memory for {needed:.0f} MB of pictures ({error.strerror}); use fewer runtime.slots") from error
+            raise WorkerError(
+                f"no shared memory for {needed:.0f} MB of pictures ({error.strerror}); use fewer runtime.slots"
+            ) from error
         try:
             self._start()
             self._await_ready()
@@ -50,22 +63,24 @@ class Supervisor:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def stop(self) -> None:
         """Decode no further; what is under way still comes out."""
-        try:
+        with contextlib.suppress(OSError):  # the source may have ended already
             self._stop.send_bytes(b"stop")
-        except OSError:
-            pass  # the source has ended already
 
     def __iter__(self) -> Iterator[bytes]:
         """Payloads of the last stage. Raises what the source ended in, or WorkerError when a process died."""
         while True:
             ready = self._wait(self._stall_timeout_s, [self._results])
             if self._results not in ready:
-                raise WorkerError(f"no frame came for {self._stall_timeout_s:.0f} s: a process is stuck; the run was stopped")
+                raise WorkerError(
+                    f"no frame came for {self._stall_timeout_s:.0f} s: a process is stuck; the run was stopped"
+                )
             try:
                 message = decode_flow(self._results.recv_bytes())
             except EOFError:

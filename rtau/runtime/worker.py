@@ -92,7 +92,8 @@ Stage = Callable[[bytes, memoryview | None], bytes]  # message and picture slot 
 
 def run_source(name: str, build: Callable[[], Source], wiring: Wiring) -> None:
     """Child process: messages of a source go out as slots come free. The source's own error travels as its end."""
-    assert wiring.freed is not None and wiring.stop is not None
+    assert wiring.freed is not None
+    assert wiring.stop is not None
     with _reporting(name, wiring.control), Ring.attach(wiring.ring) as ring:
         source = build()
         slots = Slots(ring, wiring.freed, wiring.stop)

@@ -22,7 +22,7 @@ def face(angle_deg: float = 0.0) -> np.ndarray:
     points[[0, 1, 2, 3]] = [[-50, 0], [50, 0], [0, -60], [0, 60]]
     a = np.radians(angle_deg)
     turned = points @ np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])
-    return np.column_stack([turned + [300, 200], np.zeros(478)])
+    return np.column_stack([turned + np.array([300, 200]), np.zeros(478)])
 
 
 def test_a_similarity_is_found_again() -> None:

@@ -2,67 +2,55 @@ import numpy as np
 import pytest
 
 from rtau.boxes import covered, overlap, suppress
-from rtau.track import Tracker
+from rtau.track import Sighting, Tracker
 
 SIZE = 100.0
-POSE = np.zeros(3, np.float32)
 
 
-def at(x: float, y: float = 0.0, size: float = SIZE) -> np.ndarray:
-    """(478, 3) landmarks whose box is `size` wide about (x, y)."""
+def at(x: float, y: float = 0.0, size: float = SIZE) -> Sighting:
+    """A face whose box is `size` wide about (x, y)."""
     grid = np.linspace(-size / 2, size / 2, 478, dtype=np.float32)
-    return np.stack([grid + np.float32(x), grid[::-1] + np.float32(y), np.zeros_like(grid)], axis=1)
-
-
-def follow(tracker: Tracker, places: dict[int, float], time_s: float) -> None:
-    """One frame in which every active track is seen at its place (or lost without one), as rtau.faces does it."""
-    predicted = {track.track_id: track.box_at(time_s) for track in tracker.active}
-    for track in list(tracker.active):
-        if track.track_id in places:
-            track.seen(at(places[track.track_id]), POSE, 0.9, time_s)
-        else:
-            tracker.lose(track)
-    tracker.resolve_duplicates(predicted)
+    landmarks = np.stack([grid + np.float32(x), grid[::-1] + np.float32(y), np.zeros_like(grid)], axis=1)
+    return Sighting(landmarks, np.zeros(3, np.float32), 0.9)
 
 
 def test_ids_count_from_one_and_faces_stay_in_their_order() -> None:
     tracker = Tracker(memory_s=1)
-    ids = [tracker.admit(at(x), POSE, 0.9, 0.0).track_id for x in (500.0, 0.0, 900.0)]
+    ids = [tracker.admit(at(x), 0.0).track_id for x in (500.0, 0.0, 900.0)]
     assert ids == [1, 2, 3]
     assert [track.track_id for track in tracker.active] == [1, 2, 3]
 
 
 def test_a_face_that_comes_back_in_time_keeps_its_id() -> None:
     tracker = Tracker(memory_s=1)
-    track = tracker.admit(at(0), POSE, 0.9, 0.0)
-    track.seen(at(10), POSE, 0.9, 0.1)  # 100 px/s
-    tracker.lose(track)
-    tracker.forget(0.6)
-    assert tracker.admit(at(60), POSE, 0.9, 0.6).track_id == 1
+    track = tracker.admit(at(0), 0.0)
+    track.seen(at(10), 0.1)  # 100 px/s
+    tracker.advance({}, 0.6)
+    assert tracker.admit(at(60), 0.6).track_id == 1
 
 
 @pytest.mark.parametrize(("x", "time_s", "size"), [(30.0, 2.0, SIZE), (400.0, 0.3, SIZE), (0.0, 0.3, 3 * SIZE)])
 def test_too_late_too_far_or_another_size_is_a_new_face(x: float, time_s: float, size: float) -> None:
     tracker = Tracker(memory_s=1)
-    tracker.lose(tracker.admit(at(0), POSE, 0.9, 0.0))
-    tracker.forget(time_s)
-    assert tracker.admit(at(x, size=size), POSE, 0.9, time_s).track_id == 2
+    tracker.admit(at(0), 0.0)
+    tracker.advance({}, time_s)
+    assert tracker.admit(at(x, size=size), time_s).track_id == 2
 
 
 def test_two_crossing_faces_keep_their_ids() -> None:
     """One walks right at 400 px/s, one left; while they overlap, both regions show the face in front."""
     tracker = Tracker(memory_s=1)
     first, second = (lambda t: 400 * t), (lambda t: 800 - 400 * t)
-    tracker.admit(at(first(0)), POSE, 0.9, 0.0)
-    tracker.admit(at(second(0)), POSE, 0.9, 0.0)
+    tracker.admit(at(first(0)), 0.0)
+    tracker.admit(at(second(0)), 0.0)
     for step in range(1, 61):
         time_s = step / 30
         hidden = abs(first(time_s) - second(time_s)) < 0.7 * SIZE  # track 1 is in front
-        follow(tracker, {1: first(time_s), 2: first(time_s) if hidden else second(time_s)}, time_s)
-        tracker.forget(time_s)
+        seen = {1: at(first(time_s)), 2: at(first(time_s) if hidden else second(time_s))}
+        tracker.advance({track.track_id: seen[track.track_id] for track in tracker.active}, time_s)
         if not hidden and len(tracker.active) < 2:  # the detector finds the one that was hidden
             missing = {1: first, 2: second}[3 - tracker.active[0].track_id]
-            tracker.admit(at(missing(time_s)), POSE, 0.9, time_s)
+            tracker.admit(at(missing(time_s)), time_s)
     assert [track.track_id for track in tracker.active] == [1, 2]
     boxes = {track.track_id: track.box[0] + SIZE / 2 for track in tracker.active}
     assert boxes[1] == pytest.approx(first(2.0), abs=1)

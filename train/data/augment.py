@@ -50,23 +50,24 @@ def photometric(image: UInt8, rng: Generator, strength: float = 1.0) -> UInt8:
         return bool(rng.random() < p * strength)
 
     height, width = image.shape[:2]
-    x = image
+    x: UInt8 = image
     if chance(0.3):  # low resolution
         factor = rng.uniform(0.25, 0.9)
         small = cv2.resize(x, (max(int(width * factor), 8), max(int(height * factor), 8)), interpolation=cv2.INTER_AREA)
-        x = cv2.resize(small, (width, height), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
+        how = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+        x = _bytes(cv2.resize(small, (width, height), interpolation=how))
     if chance(0.15):
-        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.8))
+        x = _bytes(cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.8)))
     if chance(0.1):  # motion
         length = int(rng.integers(3, 9))
         kernel = np.zeros((length, length), np.float32)
         end = np.array([np.cos(a := rng.uniform(0, np.pi)), np.sin(a)]) * length / 2
         middle = (length - 1) / 2
-        first, last = (tuple(int(round(middle + s * e)) for e in end) for s in (-1, 1))
-        cv2.line(kernel, first, last, 1.0)  # type: ignore[call-overload]
-        x = cv2.filter2D(x, -1, kernel / kernel.sum())
+        first, last = (tuple(round(float(middle + s * e)) for e in end) for s in (-1, 1))
+        cv2.line(kernel, first, last, 1.0)
+        x = _bytes(cv2.filter2D(x, -1, kernel / kernel.sum()))
     if chance(0.1):
-        x = cv2.addWeighted(x, 1.6, cv2.GaussianBlur(x, (0, 0), 1.5), -0.6, 0)
+        x = _bytes(cv2.addWeighted(x, 1.6, cv2.GaussianBlur(x, (0, 0), 1.5), -0.6, 0))
 
     y = x.astype(np.float32) / 255
     if chance(0.7):  # exposure, contrast, colour of the light
@@ -81,7 +82,7 @@ def photometric(image: UInt8, rng: Generator, strength: float = 1.0) -> UInt8:
             ..., None
         ]
     if chance(0.2):  # grey, or nearly
-        grey = y @ np.float32([0.299, 0.587, 0.114])
+        grey = y @ np.array([0.299, 0.587, 0.114], np.float32)
         keep = np.float32(rng.uniform(0, 0.5) if rng.random() < 0.5 else 0)
         y = keep * y + (1 - keep) * grey[..., None]
     if chance(0.3):
@@ -94,6 +95,10 @@ def photometric(image: UInt8, rng: Generator, strength: float = 1.0) -> UInt8:
         assert decoded is not None
         x = decoded.astype(np.uint8, copy=False)
     return x
+
+
+def _bytes(image: NDArray[np.generic]) -> UInt8:
+    return image.astype(np.uint8, copy=False)
 
 
 def occlude(image: UInt8, rng: Generator, other: UInt8) -> UInt8:

@@ -28,14 +28,14 @@ def clip_faces(path: Path, every: int) -> Iterator[LabelledFace]:
         for t, frame in enumerate(container.decode(video=0)):
             if t % every or t >= len(detected):
                 continue
-            image = frame.to_ndarray(format="rgb24")
+            image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
             height, width = image.shape[:2]
             for f in np.flatnonzero(detected[t]):
                 yield LabelledFace(
                     name=f"{path.name}:{t}:{f}",
                     source=path.name,
                     image=image,
-                    landmarks=landmarks[t, f].astype(np.float32) * np.float32([width, height, width]),
+                    landmarks=landmarks[t, f].astype(np.float32) * np.array([width, height, width], np.float32),
                     pose=poses[t, f],
                     blendshapes=shapes[t, f].astype(np.float32),
                     faces_in_picture=int(detected[t].sum()),

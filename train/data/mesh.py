@@ -26,7 +26,7 @@ def mirror_indices(mean: Float32) -> NDArray[np.int64]:
 
     Found by matching the mean shape (478, 3) with its mirror image.
     """
-    mirrored = mean * np.float32([-1, 1, 1])
+    mirrored = mean * np.array([-1, 1, 1], np.float32)
     distance = ((mean[:, None] - mirrored[None]) ** 2).sum(axis=-1)
     _, match = linear_sum_assignment(distance + distance.T)
     index = np.asarray(match, dtype=np.int64)

@@ -30,7 +30,7 @@ def face_free_photos() -> list[UInt8]:
 
 
 def drawn(rng: Generator, side: int) -> UInt8:
-    """A made-up picture (side, side, 3): colours, gradients, ellipses, lines, letters, in the way cartoons have them."""
+    """A made-up picture (side, side, 3): gradients, ellipses, lines and letters, as cartoons and titles have them."""
     low = rng.integers(0, 256, (int(rng.integers(1, 9)), int(rng.integers(1, 9)), 3)).astype(np.uint8)
     interpolation = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_NEAREST, cv2.INTER_CUBIC]))
     canvas = np.ascontiguousarray(cv2.resize(low, (side, side), interpolation=interpolation)).astype(np.uint8)
@@ -40,7 +40,9 @@ def drawn(rng: Generator, side: int) -> UInt8:
         a, b = (int(v) for v in rng.integers(2, max(side // 3, 3), 2))
         kind = rng.integers(0, 4)
         if kind == 0:
-            cv2.ellipse(canvas, (x, y), (a, b), float(rng.uniform(0, 180)), 0, 360, colour, int(rng.choice([-1, -1, 2])))
+            cv2.ellipse(
+                canvas, (x, y), (a, b), float(rng.uniform(0, 180)), 0, 360, colour, int(rng.choice([-1, -1, 2]))
+            )
         elif kind == 1:
             cv2.rectangle(canvas, (x, y), (x + a, y + b), colour, int(rng.choice([-1, 2])))
         elif kind == 2:

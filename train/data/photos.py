@@ -30,15 +30,59 @@ class LabelledFace(NamedTuple):
     attributes: dict[str, str]  # race, gender, age, posed, subject where known
 
 
-BLENDSHAPES: tuple[str, ...] = tuple(
-    "_neutral browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft "
-    "cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight "
-    "eyeLookOutLeft eyeLookOutRight eyeLookUpLeft eyeLookUpRight eyeSquintLeft eyeSquintRight eyeWideLeft "
-    "eyeWideRight jawForward jawLeft jawOpen jawRight mouthClose mouthDimpleLeft mouthDimpleRight mouthFrownLeft "
-    "mouthFrownRight mouthFunnel mouthLeft mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight "
-    "mouthPucker mouthRight mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft "
-    "mouthSmileRight mouthStretchLeft mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft "
-    "noseSneerRight".split()
+BLENDSHAPES: tuple[str, ...] = (
+    "_neutral",
+    "browDownLeft",
+    "browDownRight",
+    "browInnerUp",
+    "browOuterUpLeft",
+    "browOuterUpRight",
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "eyeBlinkLeft",
+    "eyeBlinkRight",
+    "eyeLookDownLeft",
+    "eyeLookDownRight",
+    "eyeLookInLeft",
+    "eyeLookInRight",
+    "eyeLookOutLeft",
+    "eyeLookOutRight",
+    "eyeLookUpLeft",
+    "eyeLookUpRight",
+    "eyeSquintLeft",
+    "eyeSquintRight",
+    "eyeWideLeft",
+    "eyeWideRight",
+    "jawForward",
+    "jawLeft",
+    "jawOpen",
+    "jawRight",
+    "mouthClose",
+    "mouthDimpleLeft",
+    "mouthDimpleRight",
+    "mouthFrownLeft",
+    "mouthFrownRight",
+    "mouthFunnel",
+    "mouthLeft",
+    "mouthLowerDownLeft",
+    "mouthLowerDownRight",
+    "mouthPressLeft",
+    "mouthPressRight",
+    "mouthPucker",
+    "mouthRight",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthSmileLeft",
+    "mouthSmileRight",
+    "mouthStretchLeft",
+    "mouthStretchRight",
+    "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+    "noseSneerLeft",
+    "noseSneerRight",
 )
 
 
@@ -51,7 +95,7 @@ def pose_degrees(transform: NDArray[np.floating]) -> Float32:
     pitch = -np.arctan2(r[..., 2, 1], r[..., 2, 2])
     yaw = np.arcsin(np.clip(r[..., 2, 0], -1, 1))
     roll = np.arctan2(r[..., 1, 0], r[..., 0, 0])
-    return np.degrees(np.stack([pitch, yaw, roll], axis=-1)).astype(np.float32)
+    return np.asarray(np.degrees(np.stack([pitch, yaw, roll], axis=-1)), dtype=np.float32)
 
 
 def load_photos(*parts: Part, folder: Path | None = None) -> list[LabelledFace]:
@@ -64,9 +108,7 @@ def load_unlabelled(*parts: Part, folder: Path | None = None) -> list[UInt8]:
     """FairFace photos (H, W, 3) in which the teacher found no face; nearly all show a profile."""
     root = (folder or material()) / "data" / "fairface"
     detected = {row["file"]: row["mp_detected"] == "1" for row in _rows(root / "labels.csv")}
-    return [
-        image for name, image in _images(root) if not detected[name] and part_of_photo(name) in parts
-    ]
+    return [image for name, image in _images(root) if not detected[name] and part_of_photo(name) in parts]
 
 
 def read_rgb(data: bytes, name: str) -> UInt8:
@@ -95,7 +137,7 @@ def _collection(root: Path, parts: tuple[Part, ...]) -> Iterator[LabelledFace]:
             name=name,
             source=row.get("source", "fairface"),
             image=image,
-            landmarks=points[i].astype(np.float32) * np.float32([width, height, width]),
+            landmarks=points[i].astype(np.float32) * np.array([width, height, width], np.float32),
             pose=poses[i],
             blendshapes=scores[i].astype(np.float32),
             faces_in_picture=int(row["mp_faces"]),

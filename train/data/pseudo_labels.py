@@ -83,7 +83,7 @@ def pseudo_labels(faces: list[LabelledFace]) -> PseudoLabels:
         if measure == "lip gap":
             return gap
         if measure == "lip roll":
-            return (shapes[:, place["mouthRollUpper"]] + shapes[:, place["mouthRollLower"]]) / 2
+            return np.mean(shapes[:, [place["mouthRollUpper"], place["mouthRollLower"]]], axis=1, dtype=np.float32)
         return shapes[:, place.get(f"{measure}{side}", place.get(measure, -1))]
 
     sides = {}

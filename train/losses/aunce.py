@@ -45,6 +45,7 @@ class AUNCELoss(nn.Module):
         hcl_weights: bool = False,
     ) -> None:
         super().__init__()
+        self.positives: Tensor
         self.register_buffer("positives", torch.tensor(positives))
         self.self_included, self.centroid, self.hcl_weights = self_included, centroid, hcl_weights
         self.temperature, self.beta_active, self.beta_inactive = temperature, beta_active, beta_inactive
@@ -62,7 +63,6 @@ class AUNCELoss(nn.Module):
 
     def draw(self, aus: int, generator: torch.Generator | None = None) -> Tensor:
         """(N,) the kind of positive of each AU for one batch: 0 most similar, 1 other view, 2 mixture."""
-        assert isinstance(self.positives, Tensor)
         return torch.multinomial(self.positives.cpu(), aus, replacement=True, generator=generator)
 
     def forward(
@@ -94,7 +94,9 @@ class AUNCELoss(nn.Module):
         if self.hcl_weights:
             tilted = (beta[:, :, None] * u).masked_fill(~other, -torch.inf).detach()
             count = other.sum(dim=2, keepdim=True).clamp(min=1)
-            log_alpha = tilted - tilted.logsumexp(dim=2, keepdim=True).masked_fill(~anchors[:, :, None], 0) + count.log()
+            log_alpha = (
+                tilted - tilted.logsumexp(dim=2, keepdim=True).masked_fill(~anchors[:, :, None], 0) + count.log()
+            )
             negatives = log_alpha.masked_fill(~other, 0) + u
         else:
             negatives = beta[:, :, None] * u

@@ -19,6 +19,7 @@ class WeightedBCE(nn.Module):
 
     def __init__(self, weights: Tensor, *, asymmetric: bool = False) -> None:
         super().__init__()
+        self.weights: Tensor
         self.register_buffer("weights", weights)
         self.asymmetric = asymmetric
 

@@ -9,7 +9,7 @@ contrast, a weighted cross-entropy on occurrence and a regression of left and ri
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -27,7 +27,7 @@ from train.data.clips import load_clips
 from train.data.mesh import mean_shape, mirror_indices
 from train.data.photos import LabelledFace, load_photos
 from train.data.provenance import OPEN_MATERIAL
-from train.data.pseudo_labels import AUS, LADDERS, SIDED, PseudoLabels, pseudo_labels
+from train.data.pseudo_labels import AUS, SIDED, PseudoLabels, pseudo_labels
 from train.engine import fit
 from train.export import MEAN, STD, normalised, when_and_where, write_artifact
 from train.losses.aunce import AUNCELoss
@@ -40,6 +40,7 @@ Float32 = NDArray[np.float32]
 SIDE = 112
 INTER_OCULAR_PX = 40.0  # in the crop
 EYE_LEVEL_PX = 42.0  # height of the eye line in the crop
+_MAX_CLASS_WEIGHT = 4.0  # very rare AUs have too few faces to carry more
 STABLE_POINTS = (33, 133, 362, 263, 168, 6, 2, 98, 327)  # mesh points that expressions move little
 
 
@@ -63,18 +64,26 @@ class AunceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     run_folder: str
 
 
-class View(NamedTuple):
-    image: UInt8  # (112, 112, 3)
-    points: Float32  # (478, 2)
-
-
 class Sample(NamedTuple):
-    first: View
-    second: View
-    left: Float32  # (A,) of both views: a mirrored view has its sides exchanged, see `mirrored`
-    right: Float32
+    """A face in two views."""
+
+    images: UInt8  # (2, 112, 112, 3)
+    points: Float32  # (2, 478, 2)
+    left: Float32  # (2, A) intensity on the left of the face in the view: a mirrored view has its sides exchanged
+    right: Float32  # (2, A)
+    occurrence: NDArray[np.bool_]  # (A,)
     known: NDArray[np.bool_]  # (A,)
-    mirrored: NDArray[np.bool_]  # (2,)
+
+
+class Batch(NamedTuple):
+    """Samples, collated: the fields of Sample with the batch in front."""
+
+    images: Tensor
+    points: Tensor
+    left: Tensor
+    right: Tensor
+    occurrence: Tensor
+    known: Tensor
 
 
 def run(config: AunceConfig) -> None:
@@ -86,28 +95,25 @@ def run(config: AunceConfig) -> None:
     validation = [*load_photos("validation"), *load_clips("validation", every=2)]
     labels, template = pseudo_labels(faces), crop_template(faces)
     rates = torch.from_numpy(_rates(labels)).float()
-    contrast, entropy = AUNCELoss.paper(), WeightedBCE(class_weights(rates).clamp(max=4))
+    weights = class_weights(rates).clamp(max=_MAX_CLASS_WEIGHT)
+    contrast, entropy = AUNCELoss.paper(), WeightedBCE(weights)
     generator = torch.Generator().manual_seed(config.seed)
     net = AUNet(config.widths, config.blocks, config.channels, config.neighbours, SIDED)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def losses(model: nn.Module, batch: object) -> dict[str, Tensor]:
-        first, second, left, right, known, mirrored = Sample(*batch)  # type: ignore[misc]
-        image = normalised(torch.cat([first[0], second[0]])).contiguous(memory_format=torch.channels_last)
-        out: AUOutput = model(image, torch.cat([first[1], second[1]]))
-        one, other = out.embeddings.chunk(2)
-        occurrence = torch.maximum(left, right) >= 1
-        swap = torch.cat([mirrored[:, 0], mirrored[:, 1]])[:, None]
-        wanted_left, wanted_right = left.repeat(2, 1), right.repeat(2, 1)
-        distance = (
-            (out.left - torch.where(swap, wanted_right, wanted_left)).abs()
-            + (out.right - torch.where(swap, wanted_left, wanted_right)).abs()
-        ) / 2
+    def losses(model: nn.Module, loaded: object) -> dict[str, Tensor]:
+        batch = Batch(*cast(Batch, loaded))
+        images = normalised(batch.images.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+        out: AUOutput = model(images, batch.points.flatten(0, 1))
+        first, second = out.embeddings[0::2], out.embeddings[1::2]
+        occurrence, known = batch.occurrence, batch.known
         kinds = contrast.draw(len(AUS), generator)
+        wrong = (out.left - batch.left.flatten(0, 1)).abs() + (out.right - batch.right.flatten(0, 1)).abs()
+        twice = occurrence.repeat_interleave(2, dim=0), known.repeat_interleave(2, dim=0)
         return {
-            "contrast": config.contrast * contrast(one, other, occurrence, known, kinds, class_weights(rates).clamp(max=4)),
-            "entropy": config.cross_entropy * entropy(out.logits, occurrence.repeat(2, 1), known.repeat(2, 1)),
-            "intensity": config.regression * distance.mean(),
+            "contrast": config.contrast * contrast(first, second, occurrence, known, kinds, weights),
+            "entropy": config.cross_entropy * entropy(out.logits, *twice),
+            "intensity": config.regression * wrong.mean() / 2,
         }
 
     stream = Views(faces, labels, template, config)
@@ -179,14 +185,14 @@ class Views(IterableDataset[Sample]):
         rng = np.random.default_rng([self.config.seed, int(time.time())])
         while True:
             i = int(rng.choice(len(self.faces), p=self.odds))
-            views, mirrored = [], rng.random(2) < 0.5
-            for flip in mirrored:
-                views.append(self.view(self.faces[i], bool(flip), rng))
-            yield Sample(
-                views[0], views[1], self.labels.left[i], self.labels.right[i], self.labels.known[i], mirrored
-            )
+            flips = rng.random(2) < 0.5
+            views = [self.view(self.faces[i], bool(mirrored), rng) for mirrored in flips]
+            sides = np.stack([self.labels.left[i], self.labels.right[i]])
+            left, right = (np.where(flips[:, None], sides[1 - side], sides[side]) for side in (0, 1))
+            images, points = (np.stack(parts) for parts in zip(*views, strict=True))
+            yield Sample(images, points, left, right, self.labels.occurrence[i], self.labels.known[i])
 
-    def view(self, face: LabelledFace, mirrored: bool, rng: Generator) -> View:
+    def view(self, face: LabelledFace, mirrored: bool, rng: Generator) -> tuple[UInt8, Float32]:
         """One crop with landmarks as a landmark network would err: smoothly, with the shape's own directions."""
         wrong = (rng.normal(0, 0.15, len(self.spread)).astype(np.float32) @ self.spread).reshape(-1, 2)
         points = _aligned(face.landmarks, self.template) + wrong + rng.normal(0, 0.25, (478, 2))
@@ -199,7 +205,7 @@ class Views(IterableDataset[Sample]):
             seen = seen[self.mirror] * [-1, 1] + [SIDE, 0]
         if rng.random() < 0.15:
             image = occlude(image, rng, self.faces[rng.integers(len(self.faces))].image)
-        return View(photometric(image, rng, 0.9), network_points(seen))
+        return photometric(image, rng, 0.9), network_points(seen)
 
 
 def crop_template(faces: list[LabelledFace]) -> NDArray[np.float64]:
@@ -258,7 +264,8 @@ def _spread(shapes: list[NDArray[np.float64]], rank: int = 24) -> Float32:
     """(rank, 956) principal directions of aligned shapes, one standard deviation long."""
     matrix = np.stack([shape.ravel() for shape in shapes])
     _, values, directions = np.linalg.svd(matrix - matrix.mean(axis=0), full_matrices=False)
-    return (directions[:rank] * values[:rank, None] / np.sqrt(len(matrix))).astype(np.float32)
+    spread: Float32 = (directions[:rank] * values[:rank, None] / np.sqrt(len(matrix))).astype(np.float32)
+    return spread
 
 
 def _rates(labels: PseudoLabels) -> NDArray[np.float64]:

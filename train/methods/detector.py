@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import msgspec
 import numpy as np
 import torch
@@ -102,7 +101,10 @@ def run(config: DetectorConfig) -> None:
         command="python -m train detector --config configs/train/detector.yaml",
         trained=when_and_where((time.monotonic() - started) / 60),
         metrics={f"validation_{name}": round(value, 4) for name, value in metrics.items()},
-        limits=("faces under 12 px of the 320 px input are missed", "full profiles were hardly in the training material"),
+        limits=(
+            "faces under 12 px of the 320 px input are missed",
+            "full profiles were hardly in the training material",
+        ),
     )
     axes = {"image": {0: "n", 2: "h", 3: "w"}}
     write_artifact(Path(config.out), DetectorExport(trained), {"image": torch.randn(2, 3, 192, 320)}, axes, card)  # type: ignore[arg-type]
@@ -149,7 +151,9 @@ class Scenes(IterableDataset[Scene]):
         size = float(np.exp(rng.uniform(low, high)))
         box = bounds(face.landmarks)
         length = float((box[2:] - box[:2]).max())
-        context = rng.uniform(1.25, 1.6) if face.faces_in_picture > 1 else float(np.exp(rng.uniform(np.log(1.25), np.log(5))))
+        context = (
+            rng.uniform(1.25, 1.6) if face.faces_in_picture > 1 else float(np.exp(rng.uniform(np.log(1.25), np.log(5))))
+        )
         turn = np.radians(rng.normal(0, 35 if rng.random() < 0.15 else 10))
         middle = rng.uniform(size / 2, side - size / 2, 2) if size < side else np.full(2, side / 2)
         # canvas pixels -> picture pixels, so that the face's middle comes to `middle`
@@ -157,9 +161,9 @@ class Scenes(IterableDataset[Scene]):
         linear = linear @ np.diag([rng.choice([-1.0, 1.0]), 1.0])  # mirrored or not
         transform = np.concatenate([linear, ((box[:2] + box[2:]) / 2 - linear @ middle)[:, None]], axis=1)
         placed = bounds(apply(invert(transform), face.landmarks[:, :2]))
-        reach = (placed + np.float32([-1, -1, 1, 1]) * (context - 1) * size / 2).round().astype(int)
+        reach = (placed + np.array([-1, -1, 1, 1], np.float32) * (context - 1) * size / 2).round().astype(int)
         x0, y0, x1, y1 = (int(v) for v in np.clip(reach, 0, side))
-        if any(overlap(np.float32([x0, y0, x1, y1]), other[None])[0] > 0 for other in boxes):
+        if any(overlap(np.array([x0, y0, x1, y1], np.float32), other[None])[0] > 0 for other in boxes):
             return
         transform[:, 2] = apply(transform, np.array([x0, y0]))
         patch = canvas[y0:y1, x0:x1]
@@ -197,7 +201,7 @@ def decode(out: DetectorOutput, min_score: float) -> Float32:
 
 def _losses(model: nn.Module, batch: object) -> dict[str, Tensor]:
     scene = Scene(*batch)  # type: ignore[misc]
-    image = normalised(scene.image).contiguous(memory_format=torch.channels_last)  # type: ignore[arg-type]
+    image = normalised(torch.as_tensor(scene.image)).contiguous(memory_format=torch.channels_last)
     out: DetectorOutput = model(image)
     target, known, box = (torch.as_tensor(value) for value in scene[1:])
     where = target > 0.5

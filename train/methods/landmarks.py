@@ -94,7 +94,7 @@ def run(config: LandmarksConfig) -> None:
         outputs={
             "landmarks": "(N, 478, 3) x, y, z in crop pixels, order of the MediaPipe face mesh",
             "presence": "(N,) probability that the crop shows a face",
-            "pose": "(N, 3) pitch, yaw, roll in degrees relative to the crop; up, the subject's right, tilt to the right +",
+            "pose": "(N, 3) pitch, yaw, roll relative to the crop, degrees; up, to the subject's right, tilted right +",
         },
         trained_on=(*OPEN_MATERIAL, BACKGROUNDS),
         command="python -m train landmarks --config configs/train/landmarks.yaml",
@@ -136,10 +136,11 @@ class Crops(IterableDataset[Sample]):
         image = warp(face.image, transform, (SIDE, SIDE), mirror=mirrored)
         xy = apply(invert(transform), face.landmarks[:, :2])
         landmarks = np.concatenate([xy, face.landmarks[:, 2:] / np.hypot(*transform[:, 0])], axis=1)
-        pose = face.pose + np.float32([0, 0, np.degrees(np.arctan2(transform[1, 0], transform[0, 0]))])
+        turn_deg = np.degrees(np.arctan2(transform[1, 0], transform[0, 0]))
+        pose = face.pose + np.array([0, 0, turn_deg], np.float32)
         if mirrored:
             landmarks = landmarks[self.mirror] * [-1, 1, 1] + [SIDE, 0, 0]
-            pose = pose * np.float32([1, -1, -1])
+            pose = pose * np.array([1, -1, -1], np.float32)
         if rng.random() < 0.2:
             image = occlude(image, rng, self.faces[rng.integers(len(self.faces))].image)
         return Sample(photometric(image, rng), landmarks.astype(np.float32), pose.astype(np.float32), np.float32(1))
@@ -165,7 +166,9 @@ class Crops(IterableDataset[Sample]):
             else:
                 length = size * (rng.uniform(0.2, 0.5) if rng.random() < 0.5 else rng.uniform(3.5, 6))
             image = warp(face.image, region(centre, length, rng.normal(0, 0.3), SIDE), (SIDE, SIDE))
-        return Sample(photometric(image, rng), np.zeros((LANDMARKS, 3), np.float32), np.zeros(3, np.float32), np.float32(0))
+        return Sample(
+            photometric(image, rng), np.zeros((LANDMARKS, 3), np.float32), np.zeros(3, np.float32), np.float32(0)
+        )
 
 
 def evaluate(model: nn.Module, faces: list[LabelledFace]) -> dict[str, float]:
@@ -197,7 +200,7 @@ def evaluate(model: nn.Module, faces: list[LabelledFace]) -> dict[str, float]:
 
 def _losses(model: nn.Module, batch: object, weight: Tensor) -> dict[str, Tensor]:
     sample = Sample(*batch)  # type: ignore[misc]
-    image = normalised(sample.image).contiguous(memory_format=torch.channels_last)  # type: ignore[arg-type]
+    image = normalised(torch.as_tensor(sample.image)).contiguous(memory_format=torch.channels_last)
     out: LandmarkOutput = model(image)
     present = torch.as_tensor(sample.present)
     count = present.sum().clamp(min=1)
@@ -231,7 +234,6 @@ def _shape_space(faces: list[Float32], rank: int) -> tuple[Float32, Float32]:
     _, values, directions = np.linalg.svd(matrix - mean, full_matrices=False)
     scaled = directions[:rank] * (values[:rank, None] / np.sqrt(len(matrix)))
     return mean.reshape(LANDMARKS, 3).astype(np.float32), scaled.reshape(-1, LANDMARKS, 3).astype(np.float32)
-
 
 
 def _describe(metrics: dict[str, float]) -> str:

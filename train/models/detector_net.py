@@ -26,8 +26,9 @@ class DetectorNet(nn.Module):
         self.merge = conv(neck, neck)
         self.score = nn.Conv2d(neck, 1, 1)
         self.box = nn.Conv2d(neck, 4, 1)
-        nn.init.constant_(self.score.bias, -4.0)  # faces are rare
-        nn.init.constant_(self.box.bias, 1.0)
+        for head, start in ((self.score, -4.0), (self.box, 1.0)):  # faces are rare, and larger than a cell
+            assert head.bias is not None
+            nn.init.constant_(head.bias, start)
 
     def forward(self, image: Tensor) -> DetectorOutput:
         maps, x = [], image

@@ -33,11 +33,12 @@ class LinearBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.linear(x)
-        return self.norm(y.flatten(0, 1)).relu().view_as(y)
+        out: Tensor = self.norm(y.flatten(0, 1)).relu().view_as(y)
+        return out
 
 
 class AFG(nn.Module):
-    """AU-specific features: one LinearBlock(C -> C) per AU, as one product; (N, T, C) -> (N, A, C), mean over tokens."""
+    """AU-specific features: a LinearBlock(C -> C) per AU, as one product; (N, T, C) -> mean over tokens (N, A, C)."""
 
     def __init__(self, channels: int, aus: int) -> None:
         super().__init__()
@@ -45,7 +46,8 @@ class AFG(nn.Module):
         self.aus = aus
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block(x).mean(dim=1).unflatten(1, (self.aus, -1))
+        out: Tensor = self.block(x).mean(dim=1).unflatten(1, (self.aus, -1))
+        return out
 
 
 class FGG(nn.Module):
@@ -98,6 +100,7 @@ class AUNet(nn.Module):
         self.side = nn.Parameter(torch.randn(aus, channels, 2) / channels**0.5)
         self.side_bias = nn.Parameter(torch.full((aus, 2), -2.0))
         self.slope = nn.Parameter(torch.full((aus,), 2.0))
+        self.sided: Tensor
         self.register_buffer("sided", torch.tensor(sided))
 
     def forward(self, image: Tensor, points: Tensor) -> AUOutput:
@@ -108,7 +111,6 @@ class AUNet(nn.Module):
         nodes = (nodes + self.geometry(points).view_as(nodes)).relu()
         embeddings = self.fgg(nodes)
         raw = (embeddings.unsqueeze(-1) * self.side).sum(dim=2) + self.side_bias  # (N, A, 2)
-        assert isinstance(self.sided, Tensor)
         raw = torch.where(self.sided[:, None], raw, raw.mean(dim=-1, keepdim=True))
         left, right = (MAX_INTENSITY * raw.sigmoid()).unbind(-1)
         intensity = torch.maximum(left, right)

@@ -39,15 +39,18 @@ def test_every_message_arrives_once_in_order_with_its_slot() -> None:
 
 
 def test_messages_before_the_damage_arrive_and_then_the_error() -> None:
-    received = []
-    with supervisor(partial(chains.breaking, 5), chains.adding) as run, pytest.raises(DamagedSourceError, match="ends early"):
-        for payload in run:
-            received.append(payload)
+    received: list[bytes] = []
+    with supervisor(partial(chains.breaking, 5), chains.adding) as run:
+        with pytest.raises(DamagedSourceError, match="ends early"):
+            received.extend(run)
     assert len(received) == 5
 
 
 def test_a_model_error_in_a_child_is_raised_here() -> None:
-    with pytest.raises(ModelError, match="sha256 differs"), supervisor(partial(chains.counting, 5), chains.without_model):
+    with (
+        pytest.raises(ModelError, match="sha256 differs"),
+        supervisor(partial(chains.counting, 5), chains.without_model),
+    ):
         pass
 
 

@@ -162,14 +162,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("name", ["drawn.mp4", "drawn.png"])
 def test_a_full_disk_leaves_nothing(clip: Path, small_disk: Path, name: str) -> None:
     frames, info = frames_of(clip), info_of(clip)
-    with (
-        pytest.raises(OutputError, match=rf"{name}: the disk is full"),
-        open_overlay(small_disk / name, SourceConfig(path=str(clip)), info) as overlay,
-    ):
+    with open_overlay(small_disk / name, SourceConfig(path=str(clip)), info) as overlay:
         for each in frames:
             overlay.write(each)
         (small_disk / "filler").write_bytes(bytes(_free(small_disk)))
-        overlay.finish(lambda done, total: None)
+        with pytest.raises(OutputError, match=rf"{name}: the disk is full"):
+            overlay.finish(lambda done, total: None)
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 
