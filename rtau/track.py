@@ -1,11 +1,9 @@
 """Who is who from frame to frame: ids by overlap and motion. Knows boxes and time, no pictures and no models."""
 
 import itertools
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rtau.boxes import bounds, overlap
 from rtau.structures import Float32
@@ -13,7 +11,9 @@ from rtau.structures import Float32
 _MIN_OVERLAP = 0.2  # of a new box with where a lost face should be by now
 _MAX_STEP = 1.0  # or: its centre lies within this many box sizes of there
 _SAME_FACE = 0.45  # two tracks that overlap more look at one face
-_SMOOTHING = 0.6  # weight of the newest step in the velocity
+_SMOOTHING = 0.3  # weight of the newest step in the velocity
+_WHOLE = 0.93  # a box that suddenly has less than this share of its area is partly hidden
+_REMEMBER_WHOLE_S = 1.0  # seconds after which a smaller box is taken for what it is
 
 
 class Sighting(NamedTuple):
@@ -24,14 +24,18 @@ class Sighting(NamedTuple):
     score: float
 
 
-@dataclass(slots=True, eq=False)
 class Track:
-    """One face over time."""
+    """One face over time.
 
-    track_id: int
-    last: Sighting
-    time_s: float  # when it was last seen
-    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # pixels a second
+    Its motion is read from whole faces only: while something slides in front, the box shrinks and seems to stop.
+    """
+
+    def __init__(self, track_id: int, sighting: Sighting, time_s: float) -> None:
+        self.track_id = track_id
+        self.last = sighting
+        self.time_s = time_s  # when it was last seen
+        self._whole, self._whole_time_s = self.box, time_s  # box when it was last seen whole
+        self._velocity = np.zeros(2)  # pixels a second
 
     @property
     def box(self) -> Float32:
@@ -39,17 +43,22 @@ class Track:
         return bounds(self.last.landmarks)
 
     def box_at(self, time_s: float) -> Float32:
-        """(4,) where the box should be at a time if the face goes on as it went."""
-        shift = self.velocity * (time_s - self.time_s)
-        return np.asarray(self.box + np.tile(shift, 2), dtype=np.float32)
+        """(4,) where the whole face should be at a time if it goes on as it went."""
+        shift = self._velocity * (time_s - self._whole_time_s)
+        return np.asarray(self._whole + np.tile(shift, 2), dtype=np.float32)
 
     def seen(self, sighting: Sighting, time_s: float) -> None:
         """Take over what was found in the frame of `time_s`."""
-        elapsed = time_s - self.time_s
-        if elapsed > 0:
-            way = sighting.landmarks[:, :2].mean(axis=0) - self.last.landmarks[:, :2].mean(axis=0)
-            self.velocity = _SMOOTHING * way / elapsed + (1 - _SMOOTHING) * self.velocity
         self.last, self.time_s = sighting, time_s
+        box, elapsed = self.box, time_s - self._whole_time_s
+        if (box[2:] - box[:2]).prod() < _WHOLE * (self._whole[2:] - self._whole[:2]).prod():
+            if elapsed < _REMEMBER_WHOLE_S:
+                return
+            self._velocity = np.zeros(2)  # it has become smaller for good
+        elif elapsed > 0:
+            way = (box[:2] + box[2:] - self._whole[:2] - self._whole[2:]) / 2
+            self._velocity = self._velocity + _SMOOTHING * (way / elapsed - self._velocity)
+        self._whole, self._whole_time_s = box, time_s
 
 
 class Tracker:
