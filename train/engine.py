@@ -29,8 +29,8 @@ def fit(
     every: int,
     report: Callable[[nn.Module, int], str],
     ema_decay: float = 0.998,
-) -> nn.Module:
-    """Train with AdamW for `steps`; returns the exponentially averaged model.
+) -> tuple[nn.Module, float]:
+    """Train with AdamW for `steps`; returns the exponentially averaged model and the minutes that it took.
 
     `loss_of` gives named scalars whose sum is minimised. Every `every` steps a checkpoint is written to `folder` and
     `report` is called with the averaged model. A run that was cut off goes on from its checkpoint.
@@ -43,13 +43,13 @@ def fit(
     optimiser = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}], lr=learning_rate
     )
-    first = 0
+    first, earlier_s = 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
+        first, earlier_s = state["step"], state["seconds"]
     warmup, started, sums = max(steps // 50, 1), time.monotonic(), dict[str, float]()
     model.train()
     for step, batch in zip(range(first, steps), batches, strict=False):
@@ -69,7 +69,7 @@ def fit(
             averaged.eval()
             with torch.no_grad():
                 found = report(averaged.module, step + 1)
-            minutes = (time.monotonic() - started) / 60
+            minutes = (earlier_s + time.monotonic() - started) / 60
             print(f"step {step + 1}/{steps} {minutes:.1f} min  {line}  {found}", flush=True)
             sums.clear()
             state = {
@@ -77,9 +77,10 @@ def fit(
                 "averaged": averaged.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "step": step + 1,
+                "seconds": earlier_s + time.monotonic() - started,
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
     averaged.eval()
     module: nn.Module = averaged.module.requires_grad_(False)
-    return module
+    return module, (earlier_s + time.monotonic() - started) / 60

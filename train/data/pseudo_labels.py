@@ -83,7 +83,8 @@ def pseudo_labels(faces: list[LabelledFace]) -> PseudoLabels:
         if measure == "lip gap":
             return gap
         if measure == "lip roll":
-            return np.mean(shapes[:, [place["mouthRollUpper"], place["mouthRollLower"]]], axis=1, dtype=np.float32)
+            rolls = shapes[:, [place["mouthRollUpper"], place["mouthRollLower"]]]
+            return np.asarray(rolls.mean(axis=1), dtype=np.float32)
         return shapes[:, place.get(f"{measure}{side}", place.get(measure, -1))]
 
     sides = {}

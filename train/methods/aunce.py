@@ -88,7 +88,6 @@ class Batch(NamedTuple):
 
 def run(config: AunceConfig) -> None:
     """Train, export, and print the validation figures."""
-    started = time.monotonic()
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     faces = [*load_photos("train"), *load_clips("train", every=2)]
@@ -117,7 +116,7 @@ def run(config: AunceConfig) -> None:
         }
 
     stream = Views(faces, labels, template, config)
-    trained = fit(
+    trained, minutes = fit(
         net,
         DataLoader(stream, batch_size=config.batch, num_workers=1, prefetch_factor=4),
         losses,
@@ -149,7 +148,7 @@ def run(config: AunceConfig) -> None:
         template=tuple((int(i), round(float(x), 3), round(float(y), 3)) for i, x, y in template),
         trained_on=OPEN_MATERIAL,
         command="python -m train aunce --config configs/train/aunce_first.yaml",
-        trained=when_and_where((time.monotonic() - started) / 60),
+        trained=when_and_where(minutes),
         metrics={name: round(value, 4) for name, value in metrics.items()},
         limits=(
             "a first version, trained on a teacher's blendshapes and landmarks instead of FACS labels: intensities are "

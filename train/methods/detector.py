@@ -63,7 +63,6 @@ class Scene(NamedTuple):
 
 def run(config: DetectorConfig) -> None:
     """Train, export, and print the validation figures."""
-    started = time.monotonic()
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     faces = [*load_photos("train"), *load_clips("train", every=4)]
@@ -71,7 +70,7 @@ def run(config: DetectorConfig) -> None:
     net = DetectorNet(config.widths, config.blocks, config.neck)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loader = DataLoader(Scenes(faces, config), batch_size=config.batch, num_workers=1, prefetch_factor=6)
-    trained = fit(
+    trained, minutes = fit(
         net,
         loader,
         _losses,
@@ -99,7 +98,7 @@ def run(config: DetectorConfig) -> None:
         },
         trained_on=(*OPEN_MATERIAL, BACKGROUNDS),
         command="python -m train detector --config configs/train/detector.yaml",
-        trained=when_and_where((time.monotonic() - started) / 60),
+        trained=when_and_where(minutes),
         metrics={f"validation_{name}": round(value, 4) for name, value in metrics.items()},
         limits=(
             "faces under 12 px of the 320 px input are missed",

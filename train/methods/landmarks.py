@@ -59,7 +59,6 @@ class Sample(NamedTuple):
 
 def run(config: LandmarksConfig) -> None:
     """Train, export, and print the validation figures."""
-    started = time.monotonic()
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     faces = [*load_photos("train"), *load_clips("train", every=4)]
@@ -70,7 +69,7 @@ def run(config: LandmarksConfig) -> None:
     crops = Crops(faces, config)
     loader = DataLoader(crops, batch_size=config.batch, num_workers=1, prefetch_factor=6)
     weight = _point_weights(mean)
-    trained = fit(
+    trained, minutes = fit(
         net,
         loader,
         lambda model, batch: _losses(model, batch, weight),
@@ -98,7 +97,7 @@ def run(config: LandmarksConfig) -> None:
         },
         trained_on=(*OPEN_MATERIAL, BACKGROUNDS),
         command="python -m train landmarks --config configs/train/landmarks.yaml",
-        trained=when_and_where((time.monotonic() - started) / 60),
+        trained=when_and_where(minutes),
         metrics={f"validation_{name}": round(value, 4) for name, value in metrics.items()},
         limits=(
             "profiles beyond 60 degrees of yaw were hardly in the training material",
