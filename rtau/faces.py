@@ -22,7 +22,12 @@ class Faces:
         self._config = config.faces
         self._detect = FaceDetector(config)
         self._landmarks = FaceLandmarks(config)
-        self._tracker = Tracker(config.faces.memory_s)
+        self.cards = (self._detect.card, self._landmarks.card)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all tracks: another source begins."""
+        self._tracker = Tracker(self._config.memory_s)
         self._last_look_s = -np.inf
 
     def __call__(self, frame: Frame) -> TrackedFaces:

@@ -52,5 +52,18 @@ def aunce(path: Path) -> None:
     method.run(_read(path, method.AunceConfig))
 
 
+@main.command()
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
+def evaluate(write: Path | None) -> None:
+    """The shipped weights on the evaluation material, as the pipeline runs them."""
+    from train.evaluation.document import replace_figures
+    from train.evaluation.pipeline import report
+
+    text = report()
+    click.echo(text)
+    if write is not None:
+        replace_figures(write, text)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m train")

@@ -104,11 +104,10 @@ def load_photos(*parts: Part, folder: Path | None = None) -> list[LabelledFace]:
     return [photo for collection in ("fairface", "open_faces") for photo in _collection(root / collection, parts)]
 
 
-def load_unlabelled(*parts: Part, folder: Path | None = None) -> list[UInt8]:
-    """FairFace photos (H, W, 3) in which the teacher found no face; nearly all show a profile."""
-    root = (folder or material()) / "data" / "fairface"
-    detected = {row["file"]: row["mp_detected"] == "1" for row in _rows(root / "labels.csv")}
-    return [image for name, image in _images(root) if not detected[name] and part_of_photo(name) in parts]
+def photo_files(folder: Path | None = None) -> Iterator[tuple[str, bytes]]:
+    """Names and file contents of all photos, as they are."""
+    for collection in ("fairface", "open_faces"):
+        yield from _files((folder or material()) / "data" / collection)
 
 
 def read_rgb(data: bytes, name: str) -> UInt8:
@@ -146,12 +145,16 @@ def _collection(root: Path, parts: tuple[Part, ...]) -> Iterator[LabelledFace]:
 
 
 def _images(root: Path) -> Iterator[tuple[str, UInt8]]:
+    return ((name, read_rgb(data, name)) for name, data in _files(root))
+
+
+def _files(root: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(root.glob("images_*.tar")):
         with tarfile.open(path) as archive:
             for member in archive:
                 file = archive.extractfile(member)
                 if file is not None:
-                    yield member.name, read_rgb(file.read(), member.name)
+                    yield member.name, file.read()
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import msgspec
 import numpy as np
 import torch
@@ -125,12 +126,22 @@ class Scenes(IterableDataset[Scene]):
             yield self.scene(rng)
 
     def scene(self, rng: Generator) -> Scene:
-        """A background with faces pasted on it, seen through one camera."""
+        """Faces in their own surroundings side by side, or pasted on a background, seen through one camera."""
         side = self.config.canvas
         canvas = self._background(rng)
         boxes: list[Float32] = []
-        for _ in range(int(rng.choice([0, 1, 2, 3, 5, 8], p=[0.12, 0.38, 0.15, 0.12, 0.13, 0.1]))):
-            self._paste(canvas, boxes, rng)
+        if rng.random() < 0.5:
+            x, y = (int(v) for v in rng.integers(side // 4, 3 * side // 4, 2))
+            cells = [(0, 0, x, y), (x, 0, side, y), (0, y, x, side), (x, y, side, side)]
+            if rng.random() < 0.4:
+                cells = [(0, 0, side, side)]
+            for cell in cells:
+                self._paste(canvas, boxes, rng, cell, whole=True)
+        else:
+            for _ in range(int(rng.choice([0, 1, 2, 3, 5, 8], p=[0.2, 0.3, 0.15, 0.12, 0.13, 0.1]))):
+                self._paste(canvas, boxes, rng, (0, 0, side, side), whole=False)
+        if rng.random() < 0.15:  # haze, fog on the lens, a room without light
+            canvas = (canvas * rng.uniform(0.25, 0.6) + rng.uniform(0, 100)).astype(np.uint8)
         return _labelled(photometric(canvas, rng), boxes, side)
 
     def _background(self, rng: Generator) -> UInt8:
@@ -142,34 +153,46 @@ class Scenes(IterableDataset[Scene]):
         centre = np.array([rng.uniform(length / 2, edge - length / 2) for edge in picture.shape[1::-1]])
         return warp(picture, region(centre, length, rng.normal(0, 0.2), side), (side, side), mirror=rng.random() < 0.5)
 
-    def _paste(self, canvas: UInt8, boxes: list[Float32], rng: Generator) -> None:
-        """Put one face with its surroundings on the canvas, unless it would cover another."""
-        side = self.config.canvas
+    def _paste(
+        self, canvas: UInt8, boxes: list[Float32], rng: Generator, area: tuple[int, int, int, int], *, whole: bool
+    ) -> None:
+        """Put one face on the canvas inside an area x0, y0, x1, y1, unless it would cover another.
+
+        `whole` fills the area with the photograph; otherwise a piece of it is cut out around the face.
+        """
         face = self.faces[rng.choice(len(self.faces), p=self.odds)]
+        alone = face.faces_in_picture == 1  # else an unlabelled second face must not be seen
+        if whole and not alone:
+            return
         low, high = np.log(self.config.face_px)
-        size = float(np.exp(rng.uniform(low, high)))
+        x0, y0, x1, y1 = area
+        size = min(float(np.exp(rng.uniform(low, high))), 0.95 * min(x1 - x0, y1 - y0))
         box = bounds(face.landmarks)
         length = float((box[2:] - box[:2]).max())
-        context = (
-            rng.uniform(1.25, 1.6) if face.faces_in_picture > 1 else float(np.exp(rng.uniform(np.log(1.25), np.log(5))))
-        )
         turn = np.radians(rng.normal(0, 35 if rng.random() < 0.15 else 10))
-        middle = rng.uniform(size / 2, side - size / 2, 2) if size < side else np.full(2, side / 2)
-        # canvas pixels -> picture pixels, so that the face's middle comes to `middle`
+        middle = np.array([rng.uniform(x0 + size / 2, x1 - size / 2), rng.uniform(y0 + size / 2, y1 - size / 2)])
         linear = region(np.zeros(2), length / size, float(turn), 1)[:, :2]
         linear = linear @ np.diag([rng.choice([-1.0, 1.0]), 1.0])  # mirrored or not
         transform = np.concatenate([linear, ((box[:2] + box[2:]) / 2 - linear @ middle)[:, None]], axis=1)
         placed = bounds(apply(invert(transform), face.landmarks[:, :2]))
-        reach = (placed + np.array([-1, -1, 1, 1], np.float32) * (context - 1) * size / 2).round().astype(int)
-        x0, y0, x1, y1 = (int(v) for v in np.clip(reach, 0, side))
+        context = float(np.exp(rng.uniform(np.log(1.25), np.log(5.0 if alone else 1.6))))
+        margin = 1000.0 if whole else (context - 1) * size / 2
+        reach = (placed + margin * np.array([-1, -1, 1, 1])).round()
+        x0, y0, x1, y1 = (int(v) for v in np.clip(reach, [x0, y0, x0, y0], [x1, y1, x1, y1]))
         if any(overlap(np.array([x0, y0, x1, y1], np.float32), other[None])[0] > 0 for other in boxes):
             return
         transform[:, 2] = apply(transform, np.array([x0, y0]))
         patch = canvas[y0:y1, x0:x1]
         v, u = np.mgrid[0 : y1 - y0, 0 : x1 - x0] + 0.5
         seen = apply(transform, np.stack([u, v], axis=-1))
-        inside = ((seen > 0) & (seen < face.image.shape[1::-1])).all(axis=-1, keepdims=True)
-        np.copyto(patch, warp(face.image, transform, (x1 - x0, y1 - y0)), where=inside)
+        within = ((seen > 0) & (seen < face.image.shape[1::-1])).all(axis=-1)
+        inside: Float32 = np.asarray(within, dtype=np.float32)
+        if not whole and rng.random() < 0.7:  # no telling edge around the piece
+            inside *= np.minimum(np.minimum(u, x1 - x0 - u), np.minimum(v, y1 - y0 - v)) > 0.1 * (context - 1) * size
+            soft = max(0.08 * (context - 1) * size, 0.5)
+            inside = np.asarray(cv2.GaussianBlur(inside, (0, 0), soft), dtype=np.float32)
+        image = warp(face.image, transform, (x1 - x0, y1 - y0))
+        patch[:] = (patch + (image.astype(np.float32) - patch) * inside[..., None]).astype(np.uint8)
         boxes.append(placed)
 
 

@@ -1,0 +1,295 @@
+"""The figures that the first version promises, on material that no training saw.
+
+`python -m train evaluate --write docs/evaluation.md`
+"""
+
+import datetime
+import os
+import platform
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from rtau.align import inter_ocular
+from rtau.boxes import bounds
+from rtau.config import SourceConfig
+from rtau.crop import to_rgb
+from rtau.decode import Decode
+from train.data.photos import BLENDSHAPES
+from train.data.pseudo_labels import LADDERS
+from train.data.split import material
+from train.evaluation.runner import Runner, Seen, intensities
+
+Float32 = NDArray[np.float32]
+
+ONE_FACE = (
+    "pexels_langer_expressions.mp4",
+    *(f"crema_1001_DFA_{emotion}_XX.flv" for emotion in ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")),
+    "pyfeat_single_face.mp4",
+    "pyfeat_face_noface.mov",
+    "pyfeat_noface_face.mov",
+)
+_MIXED = ("pyfeat_face_noface.mov", "pyfeat_noface_face.mov")
+_COMPARED = ("AU01", "AU02", "AU04", "AU10", "AU12", "AU25", "AU43")  # AUs that the teacher sees well
+
+
+class Figure(NamedTuple):
+    """One line of the report."""
+
+    what: str
+    value: str
+    target: str = ""
+    reached: bool | None = None  # None: for information
+
+
+def report() -> str:
+    """All figures as Markdown."""
+    runner = Runner()
+    clips = {name: (runner.frames(material() / "media" / name), Teacher(name)) for name in ONE_FACE}
+    sections = {
+        "Targets": [*photo_targets(runner), *clip_targets(clips), *walking(runner), *empty(runner), *smiles(runner)],
+        "AUs on the evaluation clips": [*against_teacher(runner, clips), *emotions(runner, clips)],
+        "Mirror": flips(runner),
+    }
+    weights = ", ".join(f"{card.name} {card.version} ({card.sha256[:8]})" for card in runner.weights.values())
+    today = datetime.date.today().isoformat()
+    lines = [
+        f"Measured {today} by `python -m train evaluate --write docs/evaluation.md` on {os.cpu_count()} cores of an "
+        f"{platform.machine()} CPU, engine openvino-cpu, weights {weights}. The material is listed in "
+        "`train/data/split.py`; none of it was used for training or tuning. It has no FACS labels: the teacher "
+        "is MediaPipe Face Landmarker, and agreement with it is not the truth.",
+    ]
+    for title, figures in sections.items():
+        lines += ["", f"### {title}", "", "| what | measured | target | reached |", "|---|---|---|---|"]
+        for figure in figures:
+            mark = {True: "yes", False: "**no**", None: ""}[figure.reached]
+            lines.append(f"| {figure.what} | {figure.value} | {figure.target} | {mark} |")
+    return "\n".join(lines) + "\n"
+
+
+class Teacher:
+    """The teacher's track of one clip."""
+
+    def __init__(self, clip: str) -> None:
+        data = np.load(material() / "media" / "teacher" / f"{clip}.npz", allow_pickle=False)
+        width, height = data["size_wh"]
+        self.detected: NDArray[np.bool_] = data["detected"]  # (T, F)
+        scale = np.array([width, height, width], np.float32)
+        self.landmarks: Float32 = data["landmarks"].astype(np.float32) * scale  # (T, F, 478, 3)
+        self.blendshapes: Float32 = data["blendshapes"].astype(np.float32)  # (T, F, 52)
+
+    def box(self, t: int, f: int = 0) -> Float32:
+        return bounds(self.landmarks[t, f])
+
+    def score(self, au: str) -> NDArray[np.float64]:
+        """(T,) the teacher's measure nearest to an AU; NaN where it saw no face."""
+        if au == "AU25":
+            gap = np.linalg.norm(self.landmarks[:, 0, 13, :2] - self.landmarks[:, 0, 14, :2], axis=-1)
+            return np.asarray(gap / inter_ocular(self.landmarks[:, 0]))
+        name = LADDERS[au][0]
+        sides = [i for i, shape in enumerate(BLENDSHAPES) if shape in (name, f"{name}Left", f"{name}Right")]
+        return np.asarray(self.blendshapes[:, 0, sides].max(axis=-1), dtype=np.float64)
+
+
+Clips = dict[str, tuple[list[Seen], Teacher]]
+
+
+def photo_targets(runner: Runner) -> list[Figure]:
+    """Detection and landmarks on the held-out tenth of FairFace."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    error: dict[str, list[float]] = defaultdict(list)
+    pose: list[Float32] = []
+    for photo, seen in runner.photos("evaluation", start="ff_"):
+        i = seen.match(bounds(photo.landmarks))
+        groups = ["all", *(photo.attributes[kind] for kind in ("race", "gender", "age"))]
+        for group in groups:
+            found[group].append(i is not None)
+        if i is None:
+            continue
+        distance = np.linalg.norm(seen.faces.landmarks[i, :, :2] - photo.landmarks[:, :2], axis=-1).mean()
+        yaw = abs(photo.pose[1])
+        band = "frontal" if yaw < 30 else "30 to 45" if yaw < 45 else "beyond 45"
+        error[band].append(float(distance / inter_ocular(photo.landmarks)))
+        pose.append(np.abs(seen.faces.pose[i] - photo.pose))
+    share, frontal = float(np.mean(found["all"])), float(np.mean(error["frontal"]))
+    off = np.mean(pose, axis=0)
+    by_group = ", ".join(
+        f"{name} {np.mean(hits):.0%} of {len(hits)}" for name, hits in sorted(found.items()) if name != "all"
+    )
+    bands = ", ".join(f"{band} {np.mean(e):.1%} ({len(e)})" for band, e in error.items() if band != "frontal")
+    return [
+        Figure(f"FairFace, face found, {len(found['all'])} photos", f"{share:.1%}", ">= 97 %", share >= 0.97),
+        Figure(
+            f"landmarks to the teacher / inter-ocular distance, |yaw| < 30° ({len(error['frontal'])} photos)",
+            f"{frontal:.2%}", "<= 4 %", frontal <= 0.04,
+        ),
+        Figure("the same by yaw", bands),
+        Figure("mean difference to the teacher's pitch, yaw, roll", ", ".join(f"{v:.1f}°" for v in off)),
+        Figure("found by group", by_group),
+    ]  # fmt: skip
+
+
+def clip_targets(clips: Clips) -> list[Figure]:
+    """Share of the teacher's frames in which we have the face; faces that are none."""
+    figures = []
+    hits = total = 0
+    for name, (seen, teacher) in clips.items():
+        frames = [t for t in range(min(len(seen), len(teacher.detected))) if teacher.detected[t, 0]]
+        found = sum(seen[t].match(teacher.box(t)) is not None for t in frames)
+        hits, total = hits + found, total + len(frames)
+        if found < len(frames):
+            figures.append(Figure(f"of these {name}", f"{found} of {len(frames)}"))
+    share = hits / total
+    figures.insert(0, Figure(f"one-face clips, face found, {total} frames", f"{share:.2%}", ">= 99 %", share >= 0.99))
+    free = false = 0
+    for seen, teacher in (clips[name] for name in _MIXED):
+        for t, frame in enumerate(seen):
+            if t < len(teacher.detected) and not teacher.detected[t].any():
+                free, false = free + 1, false + len(frame.faces.track_ids)
+    figures.append(Figure(
+        f"false faces in the {free} face-free frames of the mixed clips", f"{100 * false / free:.2f} a 100 frames",
+        "<= 1", false / free <= 0.01,
+    ))  # fmt: skip
+    others = sum(
+        len(frame.faces.track_ids) - (frame.match(teacher.box(t)) is not None)
+        for seen, teacher in clips.values()
+        for t, frame in enumerate(seen)
+        if t < len(teacher.detected) and teacher.detected[t, 0]
+    )
+    figures.append(Figure("faces beside the teacher's in the one-face clips", f"{others} in {total} frames"))
+    return figures
+
+
+def walking(runner: Runner) -> list[Figure]:
+    """Three people walking up; the teacher misses most. Counted: faces a frame; a sheet to look at lies in runs/."""
+    name = "intel_walking_three.mp4"
+    seen, teacher = runner.frames(material() / "media" / name), Teacher(name)
+    counts = np.array([len(frame.faces.track_ids) for frame in seen])
+    shares = [float((counts >= n).mean()) for n in (1, 2, 3)]
+    pairs = [(t, f) for t, f in zip(*np.nonzero(teacher.detected), strict=True) if t < len(seen)]
+    matched = sum(seen[t].match(teacher.box(t, f)) is not None for t, f in pairs)
+    _contact_sheet(material() / "media" / name, seen, Path("runs") / "walking_three.png")
+    return [
+        Figure(
+            "walking_three, at least one / two / three faces", " / ".join(f"{share:.0%}" for share in shares),
+            "> 32 / 27 / 0 %", shares[0] > 0.32 and shares[1] > 0.27 and shares[2] > 0,
+        ),
+        Figure("walking_three, the teacher's faces found", f"{matched} of {len(pairs)}"),
+    ]  # fmt: skip
+
+
+def empty(runner: Runner) -> list[Figure]:
+    """The clip without any face."""
+    seen = runner.frames(material() / "media" / "pyfeat_no_face.mp4")
+    false = sum(len(frame.faces.track_ids) for frame in seen)
+    return [Figure(f"faces in pyfeat_no_face, {len(seen)} frames", str(false), "0", false == 0)]
+
+
+def smiles(runner: Runner) -> list[Figure]:
+    """AU12 on posed smiles against posed neutral faces of the same people."""
+    a = runner.aus.index("AU12")
+    ours: list[tuple[float, float, bool, str]] = []
+    for photo, seen in runner.photos("evaluation", start="london_"):
+        i = seen.match(bounds(photo.landmarks))
+        teacher = photo.blendshapes[[BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]].mean()
+        value = 0.0 if i is None else float(seen.aus.intensity[i, a])
+        group = f"{photo.attributes['ethnicity']} {photo.attributes['gender']}"
+        ours.append((value, float(teacher), photo.attributes["posed"] == "smile", group))
+    scores, theirs, smiling = (np.array(column) for column in list(zip(*ours, strict=True))[:3])
+    area, reference = roc_auc_score(smiling, scores), roc_auc_score(smiling, theirs)
+    groups = []
+    for group in sorted({row[3] for row in ours}):
+        some = np.array([row[3] == group for row in ours])
+        groups.append(f"{group} {roc_auc_score(smiling[some], scores[some]):.2f} ({int(some.sum())})")
+    return [
+        Figure(
+            f"London, AU12 smile against neutral, ROC-AUC, {len(ours)} photos", f"{area:.3f}", ">= 0.95", area >= 0.95
+        ),
+        Figure("the teacher's mouthSmile on the same photos", f"{reference:.3f}"),
+        Figure(
+            "London, mean AU12 intensity smiling / neutral",
+            f"{scores[smiling].mean():.2f} / {scores[~smiling].mean():.2f}",
+        ),
+        Figure("the same by group", ", ".join(groups)),
+    ]
+
+
+def against_teacher(runner: Runner, clips: Clips) -> list[Figure]:
+    """Correlation with the teacher's measure over all frames of the one-face clips together."""
+    figures = []
+    for au in _COMPARED:
+        if au not in runner.aus:
+            continue
+        ours, theirs = [], []
+        for seen, teacher in clips.values():
+            n = min(len(seen), len(teacher.detected))
+            index = [seen[t].match(teacher.box(t)) if teacher.detected[t, 0] else None for t in range(n)]
+            ours.append(intensities(seen[:n], runner.aus.index(au), index))
+            theirs.append(teacher.score(au)[:n])
+        x, y = np.concatenate(ours), np.concatenate(theirs)
+        both = np.isfinite(x) & np.isfinite(y)
+        name = "inner-lip gap" if au == "AU25" else LADDERS[au][0]
+        figures.append(Figure(f"{au} with the teacher's {name}, r", f"{np.corrcoef(x[both], y[both])[0, 1]:.2f}"))
+    return figures
+
+
+def emotions(runner: Runner, clips: Clips) -> list[Figure]:
+    """One actor: mean intensity in each emotion minus neutral."""
+
+    def mean(emotion: str) -> NDArray[np.float64]:
+        seen, _ = clips[f"crema_1001_DFA_{emotion}_XX.flv"]
+        return np.asarray(np.mean([frame.aus.intensity[0] for frame in seen if len(frame.aus.intensity)], axis=0))
+
+    neutral, figures = mean("NEU"), []
+    for emotion, word in (
+        ("ANG", "anger"),
+        ("DIS", "disgust"),
+        ("FEA", "fear"),
+        ("HAP", "happiness"),
+        ("SAD", "sadness"),
+    ):
+        change = mean(emotion) - neutral
+        strongest = sorted(range(len(change)), key=lambda a: -change[a])[:4]
+        text = ", ".join(f"{runner.aus[a]} {change[a]:+.1f}" for a in strongest)
+        figures.append(Figure(f"CREMA, {word} minus neutral, strongest", text))
+    return figures
+
+
+def flips(runner: Runner) -> list[Figure]:
+    """Mirrored photos: left and right change places."""
+    straight = {photo.name: (photo, seen) for photo, seen in runner.photos("evaluation", start="london_")}
+    differences, turns = [], []
+    for photo, mirrored in runner.photos("evaluation", start="london_", mirror=True):
+        _, seen = straight[photo.name]
+        if len(seen.faces.track_ids) and len(mirrored.faces.track_ids):
+            differences.append(np.abs(seen.aus.left[0] - mirrored.aus.right[0]).mean())
+            differences.append(np.abs(seen.aus.right[0] - mirrored.aus.left[0]).mean())
+            turns.append(abs(seen.faces.pose[0, 1] + mirrored.faces.pose[0, 1]))
+    return [
+        Figure("left against mirrored right, mean difference of intensity (0-5)", f"{np.mean(differences):.2f}"),
+        Figure("yaw against mirrored yaw, mean difference", f"{np.mean(turns):.1f}°"),
+    ]
+
+
+def _contact_sheet(path: Path, seen: Iterable[Seen], out: Path) -> None:
+    """All found faces, a row a frame, to check by eye."""
+    rows = []
+    with Decode(SourceConfig(path=str(path))) as decode:
+        for frame, found in zip(decode, seen, strict=True):
+            assert frame.picture is not None
+            rgb = np.ascontiguousarray(to_rgb(frame.picture))
+            for box in found.faces.boxes:
+                x0, y0, x1, y1 = (round(float(value)) for value in box)
+                cv2.rectangle(rgb, (x0, y0), (x1, y1), (0, 255, 0), 1)
+            rows.append(rgb[::1, ::1])
+    columns = 6
+    rows += [np.zeros_like(rows[0])] * (-len(rows) % columns)
+    sheet = np.vstack([np.hstack(rows[i : i + columns]) for i in range(0, len(rows), columns)])
+    out.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(out), sheet[..., ::-1])
