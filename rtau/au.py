@@ -4,7 +4,7 @@ import numpy as np
 
 from rtau.align import apply, crop_transform, invert
 from rtau.config import PipelineConfig
-from rtau.crop import crop
+from rtau.crop import CropBuffer, crop
 from rtau.engines import open_engine
 from rtau.errors import ModelError
 from rtau.facs import AU_COLUMNS
@@ -24,6 +24,7 @@ class AUs:
                 f"{artifact.folder}: the card needs a template and AUs of the catalogue, not {sorted(unknown)}"
             )
         self._engine = open_engine(artifact, config)
+        self._crops = CropBuffer(self.card.input_size)
         self._template = np.array(self.card.template)  # (P, 3) landmark index, x, y
 
     def __call__(self, picture: Picture | None, faces: TrackedFaces) -> AUEstimates:
@@ -37,9 +38,10 @@ class AUs:
             apply(invert(transform), landmarks[:, :2]) / side - 0.5
             for transform, landmarks in zip(transforms, faces.landmarks, strict=True)
         ]
+        crops = self._crops.take(len(transforms))
         out = self._engine(
             {
-                "image": crop(picture, transforms, (side, side), self.card.mean, self.card.std),
+                "image": crop(picture, transforms, (side, side), self.card.mean, self.card.std, crops),
                 "points": np.array(points, dtype=np.float32),
             }
         )

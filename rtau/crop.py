@@ -19,6 +19,8 @@ from rtau.structures import ColourMatrix, Float32, Picture, PictureFormat
 Triple = tuple[float, float, float]
 
 MAX_TAPS = 4  # when shrinking, an output pixel is the mean of up to 4 x 4 samples
+_FASTMATH = {"contract", "arcp", "nsz", "reassoc"}
+TAP_SPACING = np.float32(1.6)  # source pixels between them at most; bilinear sampling sees two
 _LUMA_WEIGHTS: dict[ColourMatrix, tuple[float, float]] = {  # of red and blue, ITU-R BT.601, BT.709, BT.2020
     "bt601": (0.299, 0.114),
     "bt709": (0.2126, 0.0722),
@@ -26,7 +28,6 @@ _LUMA_WEIGHTS: dict[ColourMatrix, tuple[float, float]] = {  # of red and blue, I
 }
 
 
-@lru_cache(maxsize=16)
 def colour_transform(format: PictureFormat) -> NDArray[np.float64]:
     """(3, 4) affine map from stored sample values (y, u, v, 1) to RGB in [0, 1]."""
     red, blue = _LUMA_WEIGHTS[format.matrix]
@@ -58,28 +59,48 @@ def to_stored(format: PictureFormat) -> NDArray[np.float64]:
 
 
 def crop(
-    picture: Picture, transforms: NDArray[np.float64], size: tuple[int, int], mean: Triple, std: Triple
+    picture: Picture,
+    transforms: NDArray[np.float64],
+    size: tuple[int, int],
+    mean: Triple,
+    std: Triple,
+    out: Float32 | None = None,
 ) -> Float32:
     """Crops (F, 3, height, width) of `size` (width, height), RGB, (rgb - mean) / std with rgb in [0, 1].
 
     Transforms (F, 2, 3) are similarities from crop pixels to displayed picture pixels; pixel centres are at +0.5.
     Sampling is bilinear; a crop that shrinks averages a regular grid of samples inside each output pixel. What lies
-    outside the picture is mid-grey.
+    outside the picture is mid-grey. The crops are written to `out` where it is given.
     """
     format = picture.format
-    turn = to_stored(format)
-    linear = turn[:, :2] @ transforms[:, :, :2]
-    offset = transforms[:, :, 2] @ turn[:, :2].T + turn[:, 2]
-    out = np.empty((len(transforms), 3, size[1], size[0]), np.float32)
+    if format.rotation:
+        turn = to_stored(format)
+        linear = turn[:, :2] @ transforms
+        linear[:, :, 2] += turn[:, 2]
+        transforms = linear
+    if out is None:
+        out = np.empty((len(transforms), 3, size[1], size[0]), np.float32)
     (luma, luma_pitch), (u, chroma_pitch), (v, v_pitch) = _flat(picture.y), _flat(picture.u), _flat(picture.v)
     assert chroma_pitch == v_pitch  # one table of offsets serves both
     _crop(
         luma, luma_pitch, u, v, chroma_pitch,
         format.stored_width, format.stored_height, format.chroma_shift_x, format.chroma_shift_y,
-        np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32),
-        *_normalised_colour(format, mean, std), out,
+        transforms.astype(np.float32), *_normalised_colour(format, mean, std), out,
     )  # fmt: skip
     return out
+
+
+class CropBuffer:
+    """Memory for the crops of one network, kept from frame to frame: fresh pages cost as much as the sampling."""
+
+    def __init__(self, side: int) -> None:
+        self._memory = np.empty((1, 3, side, side), np.float32)
+
+    def take(self, count: int) -> Float32:
+        """(count, 3, side, side), to be overwritten; valid until the next call."""
+        if count > len(self._memory):
+            self._memory = np.empty((count, *self._memory.shape[1:]), np.float32)
+        return self._memory[:count]
 
 
 def shrink(picture: Picture, size: tuple[int, int], canvas: tuple[int, int], mean: Triple, std: Triple) -> Float32:
@@ -110,9 +131,10 @@ def to_rgb(picture: Picture) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rot90(rgb, format.rotation // 90), dtype=np.uint8)
 
 
+@lru_cache(maxsize=16)
 def _normalised_colour(format: PictureFormat, mean: Triple, std: Triple) -> tuple[Float32, Float32, Float32]:
     """Colour map (3, 4), and the lowest and highest value (3,) of each channel, after normalisation."""
-    colour = colour_transform(format).copy()
+    colour = colour_transform(format)
     colour[:, 3] -= mean
     scale = 1 / np.array(std)
     low = -np.array(mean) * scale
@@ -125,85 +147,91 @@ def _normalised_colour(format: PictureFormat, mean: Triple, std: Triple) -> tupl
 
 def _flat(plane: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], int]:
     """A plane with padded rows as one run of samples, and the samples from row to row."""
+    if min(plane.shape) < 2:
+        plane = np.pad(plane, ((0, 1), (0, 1)), mode="edge")
     rows, columns = plane.shape
     pitch = plane.strides[0] // plane.itemsize
     return as_strided(plane, ((rows - 1) * pitch + columns,), (plane.itemsize,), writeable=False), pitch
 
 
-@numba.njit(inline="always")
-def _place(x, y, last_column, last_row, pitch):  # type: ignore[no-untyped-def]
-    """Where to sample at (x, y), counted in samples with centres at whole numbers; borders are repeated.
+@numba.njit(fastmath=_FASTMATH, error_model="numpy", nogil=True, inline="always")
+def _add_row(plane, pitch, last_column, last_row, x, dx, y, dy, out):  # type: ignore[no-untyped-def]
+    """Add to out (W,) a row of bilinear samples that begin at (x, y) and go on by (dx, dy).
 
-    First sample, steps to the right and below, weights of both. All float32 and int32: numba would widen a mixture.
+    Counted in samples, centres at whole numbers; borders are repeated. Without branches, so that the compiler can use
+    vectors. All float32 and int32: numba would widen a mixture.
     """
-    x = min(max(x, np.float32(0)), np.float32(last_column))
-    y = min(max(y, np.float32(0)), np.float32(last_row))
-    column, row = np.int32(x), np.int32(y)
-    right, below = np.int32(column < last_column), pitch * np.int32(row < last_row)
-    return row * pitch + column, right, below, x - np.float32(column), y - np.float32(row)
+    edge_x, edge_y = np.float32(last_column), np.float32(last_row)
+    before_x, before_y = max(last_column - np.int32(1), np.int32(0)), max(last_row - np.int32(1), np.int32(0))
+    for j in range(out.shape[0]):
+        step = np.float32(j)
+        sx = min(max(x + dx * step, np.float32(0)), edge_x)
+        sy = min(max(y + dy * step, np.float32(0)), edge_y)
+        column, row = min(np.int32(sx), before_x), min(np.int32(sy), before_y)
+        fx, fy = sx - np.float32(column), sy - np.float32(row)
+        first = row * pitch + column
+        a, b = np.float32(plane[first]), np.float32(plane[first + np.int32(1)])
+        c, d = np.float32(plane[first + pitch]), np.float32(plane[first + pitch + np.int32(1)])
+        top = a + (b - a) * fx
+        out[j] += top + (c + (d - c) * fx - top) * fy
 
 
-@numba.njit(inline="always")
-def _blend(plane, first, right, below, dx, dy):  # type: ignore[no-untyped-def]
-    a, b = np.float32(plane[first]), np.float32(plane[first + right])
-    c, d = np.float32(plane[first + below]), np.float32(plane[first + below + right])
-    top = a + (b - a) * dx
-    return top + (c + (d - c) * dx - top) * dy
-
-
-@numba.njit(cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"}, error_model="numpy", nogil=True)
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy", nogil=True)
 def _crop(  # type: ignore[no-untyped-def]
     luma, luma_pitch, u, v, chroma_pitch, width, height, shift_x, shift_y, transforms, colour, low, high, out
 ):
-    half, one = np.float32(0.5), np.float32(1)
+    half, one, nothing = np.float32(0.5), np.float32(1), np.float32(0)
     right, bottom = np.int32(width - 1), np.int32(height - 1)
     chroma_right, chroma_bottom = np.int32(right >> shift_x), np.int32(bottom >> shift_y)
     luma_pitch, chroma_pitch = np.int32(luma_pitch), np.int32(chroma_pitch)
     to_x, to_y = np.float32(1.0 / (1 << shift_x)), np.float32(1.0 / (1 << shift_y))
     off_x = half * to_x  # chroma lies on the left luma column of its group, and midway between the rows
-    edge_x, edge_y, nothing = np.float32(width), np.float32(height), np.float32(0)
+    edge_x, edge_y = np.float32(width), np.float32(height)
+    columns = out.shape[3]
+    yy, uu, vv = np.empty(columns, np.float32), np.empty(columns, np.float32), np.empty(columns, np.float32)
     for f in range(out.shape[0]):
         m00, m01, m02 = transforms[f, 0, 0], transforms[f, 0, 1], transforms[f, 0, 2]
         m10, m11, m12 = transforms[f, 1, 0], transforms[f, 1, 1], transforms[f, 1, 2]
-        taps = min(max(int(np.ceil(np.sqrt(m00 * m00 + m10 * m10) - np.float32(0.05))), 1), MAX_TAPS)
+        taps = min(max(int(np.ceil(np.sqrt(m00 * m00 + m10 * m10) / TAP_SPACING)), 1), MAX_TAPS)
         chroma_taps = (taps + 1) >> 1 if shift_x else taps
         step, chroma_step = one / np.float32(taps), one / np.float32(chroma_taps)
         share, chroma_share = step * step, chroma_step * chroma_step
         for i in range(out.shape[2]):
-            fi = np.float32(i) + half
-            for j in range(out.shape[3]):
-                fj = np.float32(j) + half
-                x, y = m00 * fj + m01 * fi + m02, m10 * fj + m11 * fi + m12
-                if x < nothing or y < nothing or x >= edge_x or y >= edge_y:
-                    for c in range(3):
-                        out[f, c, i, j] = (low[c] + high[c]) * half
-                    continue
-                yy, uu, vv = nothing, nothing, nothing
-                for a in range(taps):
-                    down = (np.float32(a) + half) * step - half
-                    for b in range(taps):
-                        across = (np.float32(b) + half) * step - half
-                        sx, sy = x + m00 * across + m01 * down - half, y + m10 * across + m11 * down - half
-                        first, next_column, next_row, dx, dy = _place(sx, sy, right, bottom, luma_pitch)
-                        yy += _blend(luma, first, next_column, next_row, dx, dy)
-                for a in range(chroma_taps):
-                    down = (np.float32(a) + half) * chroma_step - half
-                    for b in range(chroma_taps):
-                        across = (np.float32(b) + half) * chroma_step - half
-                        sx = (x + m00 * across + m01 * down) * to_x - off_x
-                        sy = (y + m10 * across + m11 * down) * to_y - half
-                        first, next_column, next_row, dx, dy = _place(sx, sy, chroma_right, chroma_bottom, chroma_pitch)
-                        uu += _blend(u, first, next_column, next_row, dx, dy)
-                        vv += _blend(v, first, next_column, next_row, dx, dy)
-                yy *= share
-                uu *= chroma_share
-                vv *= chroma_share
-                for c in range(3):
-                    value = colour[c, 0] * yy + colour[c, 1] * uu + colour[c, 2] * vv + colour[c, 3]
-                    out[f, c, i, j] = min(max(value, low[c]), high[c])
+            down = np.float32(i) + half
+            x, y = m00 * half + m01 * down + m02, m10 * half + m11 * down + m12  # centre of the row's first pixel
+            yy[:], uu[:], vv[:] = nothing, nothing, nothing
+            for a in range(taps):
+                v_off = (np.float32(a) + half) * step - half
+                for b in range(taps):
+                    u_off = (np.float32(b) + half) * step - half
+                    sx, sy = x + m00 * u_off + m01 * v_off - half, y + m10 * u_off + m11 * v_off - half
+                    _add_row(luma, luma_pitch, right, bottom, sx, m00, sy, m10, yy)
+            for a in range(chroma_taps):
+                v_off = (np.float32(a) + half) * chroma_step - half
+                for b in range(chroma_taps):
+                    u_off = (np.float32(b) + half) * chroma_step - half
+                    sx = (x + m00 * u_off + m01 * v_off) * to_x - off_x
+                    sy = (y + m10 * u_off + m11 * v_off) * to_y - half
+                    dx, dy = m00 * to_x, m10 * to_y
+                    _add_row(u, chroma_pitch, chroma_right, chroma_bottom, sx, dx, sy, dy, uu)
+                    _add_row(v, chroma_pitch, chroma_right, chroma_bottom, sx, dx, sy, dy, vv)
+            for c in range(3):
+                from_y, from_u, from_v = colour[c, 0] * share, colour[c, 1] * chroma_share, colour[c, 2] * chroma_share
+                constant, least, greatest, line = colour[c, 3], low[c], high[c], out[f, c, i]
+                for j in range(columns):
+                    value = from_y * yy[j] + from_u * uu[j] + from_v * vv[j] + constant
+                    line[j] = min(max(value, least), greatest)
+            last = np.float32(columns - 1)
+            x_end, y_end = x + m00 * last, y + m10 * last
+            if min(x, x_end) < nothing or min(y, y_end) < nothing or max(x, x_end) >= edge_x or max(y, y_end) >= edge_y:
+                for j in range(columns):
+                    px, py = x + m00 * np.float32(j), y + m10 * np.float32(j)
+                    if px < nothing or py < nothing or px >= edge_x or py >= edge_y:
+                        for c in range(3):
+                            out[f, c, i, j] = (low[c] + high[c]) * half
 
 
-@numba.njit(cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"}, error_model="numpy", nogil=True)
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy", nogil=True)
 def _convert(y, u, v, colour, low, high, out):  # type: ignore[no-untyped-def]
     rows, columns = y.shape
     for c in range(3):

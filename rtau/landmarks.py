@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rtau.align import apply
 from rtau.config import PipelineConfig
-from rtau.crop import crop
+from rtau.crop import CropBuffer, crop
 from rtau.engines import open_engine
 from rtau.models import load_artifact
 from rtau.structures import Float32, Picture
@@ -28,11 +28,13 @@ class FaceLandmarks:
         artifact = load_artifact(config.faces.landmarks, "landmarks")
         self.card = artifact.card
         self._engine = open_engine(artifact, config)
+        self._crops = CropBuffer(self.card.input_size)
 
     def __call__(self, picture: Picture, regions: NDArray[np.float64]) -> LandmarkedFaces:
         """Regions (R, 2, 3): from crop pixels to picture pixels, R >= 1."""
         side = self.card.input_size
-        out = self._engine({"image": crop(picture, regions, (side, side), self.card.mean, self.card.std)})
+        image = crop(picture, regions, (side, side), self.card.mean, self.card.std, self._crops.take(len(regions)))
+        out = self._engine({"image": image})
         landmarks, pose = out["landmarks"], out["pose"]
         scale = np.hypot(regions[:, 0, 0], regions[:, 1, 0])  # picture pixels a crop pixel
         turn = np.degrees(np.arctan2(regions[:, 1, 0], regions[:, 0, 0]))  # clockwise, while roll counts the other way

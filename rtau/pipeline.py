@@ -64,13 +64,13 @@ def to_message(
     frame: Frame, faces: TrackedFaces, aus: AUEstimates, source_id: str, *, landmarks: bool = False
 ) -> AUFrame:
     """The estimates of one frame as they leave the pipeline."""
-    good = reliable(inter_ocular(faces.landmarks), faces.pose, faces.score)
+    boxes, good = faces.boxes, reliable(inter_ocular(faces.landmarks), faces.pose, faces.score)
     messages = [
         FaceAUs(
             track_id=int(faces.track_ids[i]),
             person_id=None,
             score=float(faces.score[i]),
-            box=tuple(faces.boxes[i].tolist()),
+            box=tuple(boxes[i].tolist()),
             pose=tuple(faces.pose[i].tolist()),
             occurrence=aus.occurrence[i].tolist(),
             intensity=aus.intensity[i].tolist(),

@@ -32,15 +32,10 @@ class Track:
 
     def __init__(self, track_id: int, sighting: Sighting, time_s: float) -> None:
         self.track_id = track_id
-        self.last = sighting
+        self.last, self.box = sighting, bounds(sighting.landmarks)  # (4,)
         self.time_s = time_s  # when it was last seen
         self._whole, self._whole_time_s = self.box, time_s  # box when it was last seen whole
         self._velocity = np.zeros(2)  # pixels a second
-
-    @property
-    def box(self) -> Float32:
-        """(4,) bounding box of the landmarks."""
-        return bounds(self.last.landmarks)
 
     def box_at(self, time_s: float) -> Float32:
         """(4,) where the whole face should be at a time if it goes on as it went."""
@@ -49,7 +44,7 @@ class Track:
 
     def seen(self, sighting: Sighting, time_s: float) -> None:
         """Take over what was found in the frame of `time_s`."""
-        self.last, self.time_s = sighting, time_s
+        self.last, self.box, self.time_s = sighting, bounds(sighting.landmarks), time_s
         box, elapsed = self.box, time_s - self._whole_time_s
         if (box[2:] - box[:2]).prod() < _WHOLE * (self._whole[2:] - self._whole[:2]).prod():
             if elapsed < _REMEMBER_WHOLE_S:

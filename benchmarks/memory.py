@@ -1,0 +1,37 @@
+"""Memory of a process and all its children: proportional set size, so that shared pages count once."""
+
+import contextlib
+import subprocess
+import threading
+import time
+
+import psutil
+
+
+def pss_mb(pid: int) -> float:
+    """Of the whole tree now, in MB; processes that end meanwhile count as nothing."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_full_info().pss
+    return total / 2**20
+
+
+class Sampler:
+    """Samples a running command's memory until it ends."""
+
+    def __init__(self, process: "subprocess.Popen[str]", every_s: float) -> None:
+        self.samples: list[tuple[float, float]] = []  # seconds since the start, MB
+        self._thread = threading.Thread(target=self._run, args=(process, every_s), daemon=True)
+        self._thread.start()
+
+    def _run(self, process: "subprocess.Popen[str]", every_s: float) -> None:
+        started = time.monotonic()
+        while process.poll() is None:
+            self.samples.append((time.monotonic() - started, pss_mb(process.pid)))
+            time.sleep(every_s)
+
+    def join(self) -> None:
+        self._thread.join()
