@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from rtau.structures import ColourMatrix, Float32, Picture, PictureFormat
+from rtau.structures import ColourMatrix, Float32, Picture, PictureFormat, Plane
 
 Triple = tuple[float, float, float]
 
@@ -145,13 +145,14 @@ def _normalised_colour(format: PictureFormat, mean: Triple, std: Triple) -> tupl
     )
 
 
-def _flat(plane: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], int]:
+def _flat(plane: Plane) -> tuple[Plane, int]:
     """A plane with padded rows as one run of samples, and the samples from row to row."""
     if min(plane.shape) < 2:
-        plane = np.pad(plane, ((0, 1), (0, 1)), mode="edge")
+        return _flat(plane.repeat(2, axis=0).repeat(2, axis=1))
     rows, columns = plane.shape
     pitch = plane.strides[0] // plane.itemsize
-    return as_strided(plane, ((rows - 1) * pitch + columns,), (plane.itemsize,), writeable=False), pitch
+    flat: Plane = as_strided(plane, ((rows - 1) * pitch + columns,), (plane.itemsize,), writeable=False)  # type: ignore[assignment]
+    return flat, pitch
 
 
 @numba.njit(fastmath=_FASTMATH, error_model="numpy", nogil=True, inline="always")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Literal, Self
 
 import av
 import av.error
@@ -15,12 +15,11 @@ import av.logging
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from rtau.config import SourceConfig
 from rtau.errors import DamagedSourceError, SourceError
 from rtau.messages import SourceInfo
-from rtau.structures import ColourMatrix, Frame, Picture, PictureFormat
+from rtau.structures import ColourMatrix, Frame, Picture, PictureFormat, Plane
 
 av.logging.set_level(None)  # what matters is raised
 
@@ -54,21 +53,12 @@ class Decode:
     def __init__(self, source: SourceConfig) -> None:
         self._source = source
         self._label = _without_password(source.path)
-        self._container = _open(source.path, self._label)
-        self._stream = self._video_stream()
-        codec = self._stream.codec_context
-        large = codec.width * codec.height >= _THREADS_FROM
-        codec.thread_count = 0 if large else 1
-        codec.thread_type = "AUTO" if large else "SLICE"
-        self._still = self._container.format.name.endswith("_pipe") or self._container.format.name == "image2"
         self._first: tuple[str, int, int] | None = None  # format name and size that all frames are brought to
-        self._reordered: PictureFormat | None = None
-        head = next(self._frames(probe=True), None)
+        self._open()
+        head = next((frame for frame, _ in self._decoded() if frame is not None), None)
         if head is None:
             self.close()
-            raise SourceError(
-                f"{self._label}: no frame can be decoded; the file is empty or damaged from its beginning"
-            )
+            raise SourceError(f"{self._label}: no frame can be decoded; the file is empty or damaged from the start")
         self.info = self._describe(head)
 
     def close(self) -> None:
@@ -84,12 +74,8 @@ class Decode:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        self._container.close()
-        self._container = _open(self._source.path, self._label)
-        previous = self._stream
-        self._stream = self._video_stream()
-        self._stream.codec_context.thread_count = previous.codec_context.thread_count
-        self._stream.codec_context.thread_type = previous.codec_context.thread_type
+        self.close()
+        self._open()  # from the beginning, whether the source can seek or not
         index = 0
         for time_s, frame in self._timed():
             if time_s < self._source.start_s:
@@ -103,12 +89,25 @@ class Decode:
             raise SourceError(f"{self._label}: no frame at or after {self._source.start_s:g} s; choose another --start")
         self._check_end()
 
+    def _open(self) -> None:
+        self._container = _open(self._source.path, self._label)
+        self._stream = self._video_stream()
+        codec = self._stream.codec_context
+        if codec.width * codec.height >= _THREADS_FROM:
+            codec.thread_count, codec.thread_type = 0, "AUTO"
+        else:
+            codec.thread_count, codec.thread_type = 1, "SLICE"
+        name = self._container.format.name
+        self._still = name.endswith("_pipe") or name == "image2"
+        self._end_s: float | None = None  # of the last packet that was read
+        self._broken = ""  # why reading broke off
+
     def _video_stream(self) -> VideoStream:
         streams = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
         if not streams:
-            kinds = sorted({stream.type for stream in self._container.streams}) or ["nothing"]
+            kinds = ", ".join(sorted({stream.type for stream in self._container.streams})) or "nothing"
             self.close()
-            raise SourceError(f"{self._label}: no video in it (found: {', '.join(kinds)}); give a video or an image")
+            raise SourceError(f"{self._label}: no video in it (found: {kinds}); give a video or an image")
         return streams[0]
 
     def _timed(self) -> Iterator[tuple[float, VideoFrame | None]]:
@@ -129,14 +128,12 @@ class Decode:
 
     def _decoded(self) -> Iterator[tuple[VideoFrame | None, float | None]]:
         """Decoded frames in display order, and the time of a packet in place of each that failed."""
-        self._end_s: float | None = None
-        self._broken = ""
         packets = self._container.demux(self._stream)
         while True:
             try:
                 packet = next(packets, None)
             except av.error.FFmpegError as error:
-                self._broken = error.strerror
+                self._broken = error.strerror or "unknown error"
                 return
             if packet is None:
                 return
@@ -147,7 +144,7 @@ class Decode:
                 end_s = packet_s + float((packet.duration or 0) * base)
                 self._end_s = max(self._end_s or end_s, end_s)
             try:
-                frames = cast(list[VideoFrame], packet.decode())
+                frames = packet.decode()
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
@@ -155,9 +152,6 @@ class Decode:
                 continue
             for frame in frames:
                 yield (None, frame.time) if frame.is_corrupt else (frame, None)
-
-    def _frames(self, *, probe: bool = False) -> Iterator[VideoFrame]:
-        return (frame for frame, _ in self._decoded() if frame is not None)
 
     def _check_end(self) -> None:
         """Raise when the file stopped short of what it announces."""
@@ -260,16 +254,18 @@ def _open(path: str, label: str) -> av.container.InputContainer:
         raise SourceError(f"{label}: cannot be opened: {reason}") from error
 
 
-def _plane(frame: VideoFrame, i: int, bits: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _plane(frame: VideoFrame, i: int, bits: int) -> Plane:
     plane = frame.planes[i]
-    dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
-    pitch = plane.line_size // dtype.itemsize
-    samples = np.frombuffer(plane, dtype, plane.height * pitch)
-    return samples.reshape(plane.height, pitch)[:, : plane.width]
+    samples: Plane = np.frombuffer(memoryview(plane), np.uint8)
+    if bits > 8:
+        samples = samples.view(np.uint16)
+    pitch = plane.line_size // samples.itemsize
+    return samples[: plane.height * pitch].reshape(plane.height, pitch)[:, : plane.width]
 
 
-def _quarter_turns(degrees: float) -> int:  # Literal in PictureFormat; other angles do not occur in cameras
-    return int(round(degrees / 90) * 90) % 360
+def _quarter_turns(degrees: float) -> Literal[0, 90, 180, 270]:
+    turns: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
+    return turns[round(degrees / 90) % 4]  # cameras turn by right angles only
 
 
 def _without_password(path: str) -> str:

@@ -11,6 +11,7 @@ from rtau.boxes import bounds
 
 Float32 = NDArray[np.float32]
 
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
 ColourMatrix = Literal["bt601", "bt709", "bt2020"]
 
 
@@ -57,12 +58,12 @@ class PictureFormat(msgspec.Struct, frozen=True):
 
 
 class Picture(NamedTuple):
-    """Three planes, uint8 or uint16, C-contiguous: y (H, W), u and v of `format.chroma_shape`."""
+    """Three planes, uint8 or uint16, rows may be padded: y (H, W), u and v of `format.chroma_shape`."""
 
     format: PictureFormat
-    y: NDArray[np.uint8] | NDArray[np.uint16]
-    u: NDArray[np.uint8] | NDArray[np.uint16]
-    v: NDArray[np.uint8] | NDArray[np.uint16]
+    y: Plane
+    u: Plane
+    v: Plane
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,271 @@
+"""Containers, codecs, formats and time, on clips made here; and the ways in which files are broken."""
+
+import struct
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rtau.config import SourceConfig
+from rtau.crop import to_rgb
+from rtau.decode import Decode, copy_picture, view_picture
+from rtau.errors import DamagedSourceError, SourceError
+from rtau.structures import Frame
+from train.data.split import material
+
+Image = NDArray[np.uint8]
+
+
+def scene(size: tuple[int, int] = (64, 48), shade: int = 0) -> Image:
+    """Red at the top left, green at the top right, blue below, with a lighter square that tells frames apart."""
+    width, height = size
+    image = np.zeros((height, width, 3), np.uint8)
+    image[: height // 2, : width // 2] = (200, 30, 30)
+    image[: height // 2, width // 2 :] = (30, 200, 30)
+    image[height // 2 :] = (30, 30, 200)
+    image[height // 2 + 4 : height // 2 + 12, 4:12] = shade
+    return image
+
+
+def make(
+    path: Path,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    times_s: Iterable[float] = tuple(i / 25 for i in range(10)),
+    size: tuple[int, int] = (64, 48),
+    muxing: dict[str, str] | None = None,
+    **options: str,
+) -> Path:
+    """A clip of `scene` with these timestamps."""
+    with av.open(str(path), "w", options=muxing or {}) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height = size
+        stream.pix_fmt = pix_fmt
+        stream.options = options
+        fixed_rate = codec in ("mpeg1video", "flv")
+        base = Fraction(1, 25) if fixed_rate else Fraction(1, 12800)
+        stream.codec_context.time_base = base
+        for i, time_s in enumerate(times_s):
+            frame = av.VideoFrame.from_ndarray(scene(size, 20 * i % 250), format="rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = round(time_s / base), base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def frames_of(path: Path, **source: float) -> list[Frame]:
+    with Decode(SourceConfig(path=str(path), **source)) as decode:  # type: ignore[arg-type]
+        return list(decode)
+
+
+def colours(path: Path) -> list[list[int]]:
+    """The displayed corners of the first frame, clockwise from the top left."""
+    with Decode(SourceConfig(path=str(path))) as decode:
+        frame = next(iter(decode))
+        assert frame.picture is not None
+        image = to_rgb(frame.picture).astype(int)
+    return [image[y, x].tolist() for y, x in ((3, 3), (3, -4), (-4, -4), (-4, 3))]
+
+
+RED, GREEN, BLUE = (200, 30, 30), (30, 200, 30), (30, 30, 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.mp4", "libx264", "yuv420p"),
+        ("a.mkv", "libx264", "yuv422p"),
+        ("b.mkv", "libx264", "yuv444p"),
+        ("c.mkv", "libx264", "yuv420p10le"),
+        ("d.mkv", "libx264", "yuv422p10le"),
+        ("a.mov", "libx265", "yuv420p"),
+        ("b.mov", "libx265", "yuv420p10le"),
+        ("a.mpg", "mpeg1video", "yuv420p"),
+        ("a.flv", "flv", "yuv420p"),
+        ("a.avi", "mjpeg", "yuvj420p"),
+        ("e.mkv", "ffv1", "gray"),
+        ("f.mkv", "ffv1", "bgr0"),
+        ("g.mkv", "ffv1", "yuva420p"),
+    ],
+)
+def test_containers_codecs_and_formats(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
+    quiet = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    path = make(tmp_path / name, codec, pix_fmt, **quiet)
+    frames = frames_of(path)
+    assert [frame.index for frame in frames] == list(range(10))
+    np.testing.assert_allclose(np.diff([frame.time_s for frame in frames]), 0.04, atol=0.0015)
+    if pix_fmt != "gray":
+        np.testing.assert_allclose(colours(path), [RED, GREEN, BLUE, BLUE], atol=16)
+
+
+@pytest.mark.parametrize("size", [(63, 47), (65, 48), (64, 49)])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = make(tmp_path / "odd.mkv", "ffv1", "yuv420p", size=size)
+    frames = frames_of(path)
+    assert frames[0].picture is not None
+    assert (frames[0].picture.format.width, frames[0].picture.format.height) == size
+    np.testing.assert_allclose(colours(path), [RED, GREEN, BLUE, BLUE], atol=16)
+
+
+def test_times_of_a_variable_frame_rate_are_exact(tmp_path: Path) -> None:
+    times = [0.0, 0.01, 0.25, 0.26, 1.5, 1.75]
+    frames = frames_of(make(tmp_path / "vfr.mp4", times_s=times))
+    assert [frame.time_s for frame in frames] == pytest.approx(times, abs=1e-4)
+
+
+def test_b_frames_come_in_display_order(tmp_path: Path) -> None:
+    path = make(tmp_path / "b.mp4", times_s=[i / 25 for i in range(12)], bf="3", preset="medium")
+    frames = frames_of(path)
+    assert [frame.time_s for frame in frames] == pytest.approx([i / 25 for i in range(12)], abs=1e-4)
+
+
+def test_start_and_end_are_times_of_the_source(tmp_path: Path) -> None:
+    path = make(tmp_path / "long.mp4", times_s=[i / 25 for i in range(100)], g="10")
+    frames = frames_of(path, start_s=1.99, end_s=2.2)
+    assert [frame.time_s for frame in frames] == pytest.approx([2.0, 2.04, 2.08, 2.12, 2.16], abs=1e-4)
+    assert [frame.index for frame in frames] == list(range(5))
+    with pytest.raises(SourceError, match="at or after 9 s"):
+        frames_of(path, start_s=9.0)
+
+
+MATRICES = {  # tkhd matrix a, b, c, d: where a camera's x and y point on the display
+    0: (1, 0, 0, 1),
+    270: (0, 1, -1, 0),  # a phone held upright: turned clockwise
+    180: (-1, 0, 0, -1),
+    90: (0, -1, 1, 0),
+}
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_rotation_of_the_container_is_undone_for_the_display(tmp_path: Path, rotation: int) -> None:
+    """What is seen on the display must be `scene`'s colours, carried round by the matrix."""
+    path = make(tmp_path / "phone.mp4")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40  # version 0: the matrix follows 40 bytes after the name
+    a, b, c, d = (value << 16 for value in MATRICES[rotation])
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    corners = [RED, GREEN, BLUE, BLUE]  # stored, clockwise from the top left
+    clockwise = {0: 0, 270: 1, 180: 2, 90: 3}[rotation]
+    np.testing.assert_allclose(colours(path), corners[-clockwise:] + corners[:-clockwise], atol=16)
+    with Decode(SourceConfig(path=str(path))) as decode:
+        assert decode.info.rotation == rotation
+        assert (decode.info.width, decode.info.height) == ((64, 48) if clockwise % 2 == 0 else (48, 64))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+def test_an_image_is_one_frame_at_time_zero_with_its_colours(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"still{suffix}"
+    cv2.imwrite(str(path), scene()[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    (frame,) = frames_of(path)
+    assert (frame.index, frame.time_s) == (0, 0.0)
+    np.testing.assert_allclose(colours(path), [RED, GREEN, BLUE, BLUE], atol=4)
+
+
+def test_a_change_of_size_in_mid_stream_is_brought_to_the_first(tmp_path: Path) -> None:
+    small, large = make(tmp_path / "s.ts", size=(64, 48)), make(tmp_path / "l.ts", size=(96, 64))
+    (tmp_path / "both.ts").write_bytes(small.read_bytes() + large.read_bytes())
+    frames = [frame for frame in frames_of(tmp_path / "both.ts") if frame.picture is not None]
+    assert len(frames) > 12
+    assert {(f.picture.format.width, f.picture.format.height) for f in frames if f.picture} == {(64, 48)}
+
+
+def test_a_picture_survives_the_shared_memory(tmp_path: Path) -> None:
+    for name, pix_fmt in (("a.mkv", "yuv420p"), ("b.mkv", "yuv422p10le")):
+        path = make(tmp_path / name, "ffv1", pix_fmt, size=(61, 47))
+        with Decode(SourceConfig(path=str(path))) as decode:
+            picture = next(iter(decode)).picture
+            assert picture is not None
+            buffer = memoryview(bytearray(picture.format.nbytes + 7))
+            copy_picture(picture, buffer)
+            for plane, copy in zip(picture[1:], view_picture(picture.format, buffer)[1:], strict=True):
+                np.testing.assert_array_equal(plane, copy)
+
+
+def test_sound_without_pictures_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        frame.rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(SourceError, match=r"no video in it \(found: audio\)"):
+        Decode(SourceConfig(path=str(path)))
+
+
+def test_a_video_without_frames_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path / "empty.mp4", times_s=())
+    with pytest.raises(SourceError, match="empty"):
+        frames_of(path)
+
+
+def test_a_cut_before_the_index_is_said(tmp_path: Path) -> None:
+    path = make(tmp_path / "cut.mp4")
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(SourceError, match="cut off before its index"):
+        Decode(SourceConfig(path=str(path)))
+
+
+@pytest.mark.parametrize(("name", "muxing"), [("front.mp4", {"movflags": "faststart"}), ("cut.mkv", {})])
+def test_a_cut_in_the_middle_gives_the_frames_up_to_there(tmp_path: Path, name: str, muxing: dict[str, str]) -> None:
+    whole = make(tmp_path / f"whole_{name}", times_s=[i / 25 for i in range(100)], muxing=muxing, g="10", qp="0")
+    cut = tmp_path / name
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    frames: list[Frame] = []
+    with Decode(SourceConfig(path=str(cut))) as decode, pytest.raises(DamagedSourceError, match="up to there"):
+        frames.extend(decode)
+    good = [frame for frame in frames if frame.picture is not None]
+    assert 20 < len(good) < 95
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+
+
+def test_corrupt_packets_in_the_middle_leave_a_gap_and_the_rest_goes_on(tmp_path: Path) -> None:
+    path = make(tmp_path / "noise.mp4", times_s=[i / 25 for i in range(60)], g="5", bf="0", qp="0")
+    places = []
+    with av.open(str(path)) as container:
+        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    data = bytearray(path.read_bytes())
+    for pos, size in places[20:23]:
+        assert pos is not None
+        data[pos : pos + size] = bytes(np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8))
+    path.write_bytes(data)
+    frames = frames_of(path)
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    failed = [frame.time_s for frame in frames if frame.picture is None]
+    assert failed
+    assert all(0.75 < time_s < 1.1 for time_s in failed)
+    assert len(frames) >= 57
+    assert frames[-1].time_s == pytest.approx(59 / 25, abs=1e-3)
+    assert (np.diff([frame.time_s for frame in frames]) > 0).all()
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    with pytest.raises(SourceError) as error:
+        Decode(SourceConfig(path="rtsp://anna:secret@127.0.0.1:1/stream"))
+    assert "secret" not in str(error.value)
+    assert "127.0.0.1:1/stream" in str(error.value)
+
+
+@pytest.mark.skipif(not material().is_dir(), reason="the open clips are not here")
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("crema_1001_DFA_HAP_XX.flv", 56),
+        ("grid_bbaf2n.mpg", 75),
+        ("intel_asl_yes.mkv", 65),
+        ("intel_walking_three.mp4", 41),
+        ("pexels_langer_expressions.mp4", 472),
+        ("pyfeat_face_noface.mov", 169),
+        ("pyfeat_multi_face.jpg", 1),
+    ],
+)
+def test_healthy_clips_of_the_world_decode_whole(name: str, count: int) -> None:
+    frames = frames_of(material() / "media" / name)
+    assert len(frames) == count
+    assert all(frame.picture is not None for frame in frames)
