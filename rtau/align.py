@@ -15,29 +15,32 @@ _RIGHT_EYE, _LEFT_EYE = [33, 133], [362, 263]  # mesh points at the corners of t
 
 
 def apply(transform: Transform, points: Points) -> NDArray[np.float64]:
-    """(2, 3), (..., 2) -> (..., 2)."""
-    return np.asarray(points @ transform[:, :2].T + transform[:, 2])
+    """(..., 2, 3), (..., P, 2) or (2,) -> the points on the other side, same shape."""
+    linear, shift = transform[..., :2], transform[..., 2]
+    return np.asarray(points @ linear.swapaxes(-1, -2) + (shift if points.ndim == 1 else shift[..., None, :]))
 
 
 def invert(transform: Transform) -> Transform:
-    """The transform that leads back."""
-    linear = np.linalg.inv(transform[:, :2])
-    return np.concatenate([linear, -linear @ transform[:, 2:]], axis=1)
+    """(..., 2, 3) -> the transforms that lead back."""
+    (a, b, x), (c, d, y) = (np.moveaxis(transform[..., row, :], -1, 0) for row in (0, 1))
+    det = a * d - b * c
+    back = np.stack([d, -b, b * y - d * x, -c, a, c * x - a * y], axis=-1) / np.asarray(det)[..., None]
+    return np.asarray(back.reshape(transform.shape), dtype=np.float64)
 
 
 def fit_similarity(source: Points, target: Points) -> Transform:
-    """Least-squares rotation, scale and shift (no reflection) from source (P, 2) to target (P, 2).
+    """Least-squares rotation, scale and shift (no reflection) from source (P, 2) to target (..., P, 2) -> (..., 2, 3).
 
     Umeyama, IEEE TPAMI 13(4), 1991, in its two-dimensional form: with complex numbers it is one division.
     """
-    s, t = source.astype(np.float64), target.astype(np.float64)
-    s_mean, t_mean = s.mean(axis=0), t.mean(axis=0)
-    s, t = s - s_mean, t - t_mean
+    s_mean, t_mean = source.mean(axis=-2), target.mean(axis=-2)
+    s, t = source - s_mean, target - t_mean[..., None, :]
     norm = (s**2).sum()
-    a = (s * t).sum() / norm
-    b = (s[:, 0] * t[:, 1] - s[:, 1] * t[:, 0]).sum() / norm
-    linear = np.array([[a, -b], [b, a]])
-    return np.concatenate([linear, (t_mean - linear @ s_mean)[:, None]], axis=1)
+    a = (s * t).sum(axis=(-1, -2)) / norm
+    b = (s[:, 0] * t[..., 1] - s[:, 1] * t[..., 0]).sum(axis=-1) / norm
+    x = t_mean[..., 0] - a * s_mean[0] + b * s_mean[1]
+    y = t_mean[..., 1] - b * s_mean[0] - a * s_mean[1]
+    return np.stack([a, -b, x, b, a, y], axis=-1).reshape(*target.shape[:-2], 2, 3).astype(np.float64)
 
 
 def inter_ocular(landmarks: Points) -> NDArray[np.float64]:
@@ -48,8 +51,8 @@ def inter_ocular(landmarks: Points) -> NDArray[np.float64]:
 
 
 def crop_transform(landmarks: Points, template: NDArray[np.float64]) -> Transform:
-    """Landmarks (478, 2 or 3) in picture pixels and template rows (index, x, y) -> transform from the AU crop."""
-    return fit_similarity(template[:, 1:], landmarks[template[:, 0].astype(int), :2])
+    """Landmarks (..., 478, 2 or 3) in picture pixels, template rows (index, x, y) -> (..., 2, 3) from the AU crop."""
+    return fit_similarity(template[:, 1:], landmarks[..., template[:, 0].astype(int), :2])
 
 
 def roi_from_landmarks(landmarks: Points, side: int = LANDMARK_CROP) -> Transform:
@@ -59,7 +62,8 @@ def roi_from_landmarks(landmarks: Points, side: int = LANDMARK_CROP) -> Transfor
     angle = np.arctan2(eyes[1], eyes[0])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     level = xy @ turn  # coordinates along the eyes and down
-    low, high = level.min(axis=0), level.max(axis=0)
+    along, down = np.ascontiguousarray(level.T)
+    low, high = np.array([along.min(), down.min()]), np.array([along.max(), down.max()])
     return region(turn @ ((low + high) / 2), float((high - low).max()) * _MARGIN, float(angle), side)
 
 

@@ -33,16 +33,13 @@ class AUs:
             none = np.zeros((0, len(self.card.aus)), np.float32)
             return AUEstimates(none, none, none, none)
         side = self.card.input_size
-        transforms = np.stack([crop_transform(landmarks, self._template) for landmarks in faces.landmarks])
-        points = [
-            apply(invert(transform), landmarks[:, :2]) / side - 0.5
-            for transform, landmarks in zip(transforms, faces.landmarks, strict=True)
-        ]
+        transforms = crop_transform(faces.landmarks, self._template)
+        points = apply(invert(transforms), faces.landmarks[..., :2]) / side - 0.5
         crops = self._crops.take(len(transforms))
         out = self._engine(
             {
                 "image": crop(picture, transforms, (side, side), self.card.mean, self.card.std, crops),
-                "points": np.array(points, dtype=np.float32),
+                "points": points.astype(np.float32),
             }
         )
         return AUEstimates(out["occurrence"], out["intensity"], out["left"], out["right"])

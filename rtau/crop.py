@@ -20,7 +20,7 @@ Triple = tuple[float, float, float]
 
 MAX_TAPS = 4  # when shrinking, an output pixel is the mean of up to 4 x 4 samples
 _FASTMATH = {"contract", "arcp", "nsz", "reassoc"}
-TAP_SPACING = np.float32(1.6)  # source pixels between them at most; bilinear sampling sees two
+TAP_SPACING = np.float32(2)  # source pixels between them at most: as far as bilinear sampling sees
 _LUMA_WEIGHTS: dict[ColourMatrix, tuple[float, float]] = {  # of red and blue, ITU-R BT.601, BT.709, BT.2020
     "bt601": (0.299, 0.114),
     "bt709": (0.2126, 0.0722),
@@ -170,9 +170,10 @@ def _add_row(plane, pitch, last_column, last_row, x, dx, y, dy, out):  # type: i
         sy = min(max(y + dy * step, np.float32(0)), edge_y)
         column, row = min(np.int32(sx), before_x), min(np.int32(sy), before_y)
         fx, fy = sx - np.float32(column), sy - np.float32(row)
-        first = row * pitch + column
-        a, b = np.float32(plane[first]), np.float32(plane[first + np.int32(1)])
-        c, d = np.float32(plane[first + pitch]), np.float32(plane[first + pitch + np.int32(1)])
+        first = np.uintp(row * pitch + column)  # unsigned: numba need not look for negative places
+        below = first + np.uintp(pitch)
+        a, b = np.float32(plane[first]), np.float32(plane[first + np.uintp(1)])
+        c, d = np.float32(plane[below]), np.float32(plane[below + np.uintp(1)])
         top = a + (b - a) * fx
         out[j] += top + (c + (d - c) * fx - top) * fy
 

@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtau.align import roi_from_box, roi_from_landmarks
-from rtau.boxes import bounds, covered, overlap
+from rtau.boxes import Box
 from rtau.config import PipelineConfig
 from rtau.detect import FaceDetector
 from rtau.landmarks import FaceLandmarks
-from rtau.structures import Float32, Frame, Picture, TrackedFaces
+from rtau.structures import Frame, Picture, TrackedFaces
 from rtau.track import Sighting, Track, Tracker
 
 _COVERED = 0.5  # a detection that shares this much of the smaller box with a followed face is that face
@@ -49,7 +49,7 @@ class Faces:
         if tracks:
             regions = np.stack([roi_from_landmarks(track.last.landmarks) for track in tracks])
             for track, sighting in zip(tracks, self._measure(picture, regions), strict=True):
-                on_it = overlap(bounds(sighting.landmarks), track.box[None])[0] >= _LEFT_REGION
+                on_it = sighting.box.overlap(track.last.box) >= _LEFT_REGION
                 if sighting.score >= self._config.min_presence and on_it:
                     found[track.track_id] = sighting
         self._tracker.advance(found, time_s)
@@ -58,21 +58,24 @@ class Faces:
         """Run the detector and admit the faces that are not followed yet."""
         self._last_look_s = time_s
         room = self._config.max_faces - len(self._tracker.active)
-        boxes = [box for box in self._detect(picture).boxes if self._is_new(box)][:room]
+        boxes = [box for box in self._detect(picture).boxes if self._is_new(Box(*box.tolist()))][:room]
         if not boxes:
             return
         rough = self._measure(picture, np.stack([roi_from_box(box) for box in boxes]))
         exact = self._measure(picture, np.stack([roi_from_landmarks(face.landmarks) for face in rough]))
         for face in sorted(exact, key=lambda face: -face.score):
-            if face.score >= self._config.min_presence and self._is_new(bounds(face.landmarks)):
+            if face.score >= self._config.min_presence and self._is_new(face.box):
                 self._tracker.admit(face, time_s)
 
     def _measure(self, picture: Picture, regions: NDArray[np.float64]) -> list[Sighting]:
         found = self._landmarks(picture, regions)
-        return [Sighting(*face) for face in zip(found.landmarks, found.pose, found.presence.tolist(), strict=True)]
+        return [
+            Sighting(landmarks, pose, score, Box.around(landmarks))
+            for landmarks, pose, score in zip(found.landmarks, found.pose, found.presence.tolist(), strict=True)
+        ]
 
-    def _is_new(self, box: Float32) -> bool:
-        return all(covered(box, track.box[None])[0] < _COVERED for track in self._tracker.active)
+    def _is_new(self, box: Box) -> bool:
+        return all(box.covered(track.last.box) < _COVERED for track in self._tracker.active)
 
 
 def _as_arrays(tracks: list[Track]) -> TrackedFaces:

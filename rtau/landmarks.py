@@ -38,8 +38,7 @@ class FaceLandmarks:
         landmarks, pose = out["landmarks"], out["pose"]
         scale = np.hypot(regions[:, 0, 0], regions[:, 1, 0])  # picture pixels a crop pixel
         turn = np.degrees(np.arctan2(regions[:, 1, 0], regions[:, 0, 0]))  # clockwise, while roll counts the other way
-        for landmark, region, unit in zip(landmarks, regions, scale, strict=True):
-            landmark[:, :2] = apply(region, landmark[:, :2])
-            landmark[:, 2] *= unit
+        landmarks[..., :2] = apply(regions, landmarks[..., :2])
+        landmarks[..., 2] *= scale[:, None]
         pose[:, 2] -= turn
         return LandmarkedFaces(landmarks, pose, out["presence"].reshape(-1))

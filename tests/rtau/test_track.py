@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rtau.boxes import covered, overlap, suppress
+from rtau.boxes import Box, bounds, overlap, suppress
 from rtau.track import Sighting, Tracker
 
 SIZE = 100.0
@@ -11,7 +11,7 @@ def at(x: float, y: float = 0.0, size: float = SIZE) -> Sighting:
     """A face whose box is `size` wide about (x, y)."""
     grid = np.linspace(-size / 2, size / 2, 478, dtype=np.float32)
     landmarks = np.stack([grid + np.float32(x), grid[::-1] + np.float32(y), np.zeros_like(grid)], axis=1)
-    return Sighting(landmarks, np.zeros(3, np.float32), 0.9)
+    return Sighting(landmarks, np.zeros(3, np.float32), 0.9, Box.around(landmarks))
 
 
 def test_ids_count_from_one_and_faces_stay_in_their_order() -> None:
@@ -52,16 +52,26 @@ def test_two_crossing_faces_keep_their_ids() -> None:
             missing = {1: first, 2: second}[3 - tracker.active[0].track_id]
             tracker.admit(at(missing(time_s)), time_s)
     assert [track.track_id for track in tracker.active] == [1, 2]
-    boxes = {track.track_id: track.box[0] + SIZE / 2 for track in tracker.active}
+    boxes = {track.track_id: track.last.box.centre[0] for track in tracker.active}
     assert boxes[1] == pytest.approx(first(2.0), abs=1)
     assert boxes[2] == pytest.approx(second(2.0), abs=1)
 
 
-def test_overlap_and_cover_of_boxes() -> None:
-    box = np.array([0.0, 0.0, 10.0, 10.0])
-    others = np.array([[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [2.0, 2.0, 4.0, 4.0], [20.0, 0.0, 30.0, 10.0]])
-    np.testing.assert_allclose(overlap(box, others), [1, 1 / 3, 0.04, 0], rtol=1e-6)
-    np.testing.assert_allclose(covered(box, others), [1, 0.5, 1, 0])
+@pytest.mark.parametrize(
+    ("other", "overlaps", "covers"),
+    [((0, 0, 10, 10), 1, 1), ((5, 0, 15, 10), 1 / 3, 0.5), ((2, 2, 4, 4), 0.04, 1), ((20, 0, 30, 10), 0, 0)],
+)
+def test_overlap_and_cover_of_boxes(other: tuple[int, ...], overlaps: float, covers: float) -> None:
+    box, second = Box(0, 0, 10, 10), Box(*other)
+    assert box.overlap(second) == pytest.approx(overlaps)
+    assert box.covered(second) == pytest.approx(covers)
+    assert overlap(np.array(box), np.array([second]))[0] == pytest.approx(overlaps)
+
+
+def test_the_box_around_points() -> None:
+    points = np.array([[3.0, 4.0, 9.0], [1.0, 7.0, 9.0]])
+    assert Box.around(points) == (1, 4, 3, 7)
+    assert bounds(points).tolist() == [1, 4, 3, 7]
 
 
 def test_suppression_keeps_the_best_of_each_heap() -> None:
