@@ -20,8 +20,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from rtau.align import apply, crop_transform, invert
-from rtau.models import Card
+from rtau.align import apply, crop_transform, invert, roi_from_landmarks
+from rtau.config import PipelineConfig
+from rtau.engines import open_engine
+from rtau.models import Card, load_artifact
 from train.data.augment import jittered, occlude, photometric, warp
 from train.data.clips import load_clips
 from train.data.mesh import mean_shape, mirror_indices
@@ -40,6 +42,7 @@ Float32 = NDArray[np.float32]
 SIDE = 112
 INTER_OCULAR_PX = 40.0  # in the crop
 EYE_LEVEL_PX = 42.0  # height of the eye line in the crop
+_BLIND = 0.2  # share of views without landmarks
 _MAX_CLASS_WEIGHT = 4.0  # very rare AUs have too few faces to carry more
 STABLE_POINTS = (33, 133, 362, 263, 168, 6, 2, 98, 327)  # mesh points that expressions move little
 
@@ -115,7 +118,10 @@ def run(config: AunceConfig) -> None:
             "intensity": config.regression * wrong.mean() / 2,
         }
 
-    stream = Views(faces, labels, template, config)
+    own = own_landmarks(validation)
+    truth = [_aligned(face.landmarks, template) for face in validation]
+    errors = np.stack([_aligned(each, template) for each in own]) - np.stack(truth)
+    stream = Views(faces, labels, template, errors, config)
     trained, minutes = fit(
         net,
         DataLoader(stream, batch_size=config.batch, num_workers=1, prefetch_factor=4),
@@ -125,10 +131,10 @@ def run(config: AunceConfig) -> None:
         weight_decay=config.weight_decay,
         folder=Path(config.run_folder),
         every=200,
-        report=lambda model, _: _short(evaluate(model, validation, template)),
+        report=lambda model, _: _short(evaluate(model, validation, own, template)),
         ema_decay=0.995,
     )
-    metrics = evaluate(trained, validation, template)
+    metrics = evaluate(trained, validation, own, template)
     print(metrics)
     card = Card(
         role="au",
@@ -167,12 +173,18 @@ class Views(IterableDataset[Sample]):
     """An endless stream of faces in two augmented views; rare AUs are drawn more often."""
 
     def __init__(
-        self, faces: list[LabelledFace], labels: PseudoLabels, template: NDArray[np.float64], config: AunceConfig
+        self,
+        faces: list[LabelledFace],
+        labels: PseudoLabels,
+        template: NDArray[np.float64],
+        errors: NDArray[np.float64],
+        config: AunceConfig,
     ) -> None:
         self.faces, self.labels, self.template, self.config = faces, labels, template, config
         frontal = [face.landmarks for face in faces if abs(face.pose[1]) < 25]
         self.mirror = mirror_indices(mean_shape(frontal))
-        self.spread = _spread([_aligned(face.landmarks, template) for face in faces])
+        self.mean = np.mean([_aligned(face.landmarks, template) for face in faces], axis=0)
+        self.errors = errors
         present = labels.occurrence & labels.known
         rarity = (present / present.mean(axis=0).clip(min=0.01)).mean(axis=1)
         source = np.array([config.source_weights.get(face.source.split("_")[0], 1.0) for face in faces])
@@ -192,9 +204,12 @@ class Views(IterableDataset[Sample]):
             yield Sample(images, points, left, right, self.labels.occurrence[i], self.labels.known[i])
 
     def view(self, face: LabelledFace, mirrored: bool, rng: Generator) -> tuple[UInt8, Float32]:
-        """One crop with landmarks as a landmark network would err: smoothly, with the shape's own directions."""
-        wrong = (rng.normal(0, 0.15, len(self.spread)).astype(np.float32) @ self.spread).reshape(-1, 2)
-        points = _aligned(face.landmarks, self.template) + wrong + rng.normal(0, 0.25, (478, 2))
+        """One crop, with landmarks that err as the landmark network does on faces that it has not seen.
+
+        Sometimes they say nothing at all, so that the picture has to be read too.
+        """
+        wrong = self.errors[rng.integers(len(self.errors))] * rng.uniform(0.3, 1.3)
+        points = _aligned(face.landmarks, self.template) + wrong + rng.normal(0, 0.1, (478, 2))
         exact = crop_transform(face.landmarks, self.template)
         landmarks = apply(exact, points)
         transform = jittered(crop_transform(landmarks, self.template), SIDE, rng, 0.007, 1.02, 1.0)
@@ -204,6 +219,8 @@ class Views(IterableDataset[Sample]):
             seen = seen[self.mirror] * [-1, 1] + [SIDE, 0]
         if rng.random() < 0.15:
             image = occlude(image, rng, self.faces[rng.integers(len(self.faces))].image)
+        if rng.random() < _BLIND:
+            seen = self.mean
         return photometric(image, rng, 0.9), network_points(seen)
 
 
@@ -224,21 +241,38 @@ def network_points(points: NDArray[np.floating]) -> Float32:
     return (points / SIDE - 0.5).astype(np.float32)
 
 
-def predict(model: nn.Module, faces: list[LabelledFace], template: NDArray[np.float64]) -> AUOutput:
-    """The network on the teacher's landmarks."""
+def own_landmarks(faces: list[LabelledFace]) -> list[Float32]:
+    """What the shipped landmark network finds in the teacher's regions, (478, 3) each in picture pixels."""
+    artifact = load_artifact("default", "landmarks")
+    engine, side, found = open_engine(artifact, PipelineConfig()), artifact.card.input_size, []
+    for face in faces:
+        transform = roi_from_landmarks(face.landmarks)
+        image = normalised(torch.from_numpy(warp(face.image, transform, (side, side))[None])).numpy()
+        landmarks = engine({"image": np.ascontiguousarray(image)})["landmarks"][0]
+        landmarks[:, :2] = apply(transform, landmarks[:, :2])
+        found.append(landmarks)
+    return found
+
+
+def predict(
+    model: nn.Module, faces: list[LabelledFace], landmarks: list[Float32], template: NDArray[np.float64]
+) -> AUOutput:
+    """The network on given landmarks."""
     outputs = []
     for start in range(0, len(faces), 64):
-        some = faces[start : start + 64]
-        transforms = [crop_transform(face.landmarks, template) for face in some]
+        some, where = faces[start : start + 64], landmarks[start : start + 64]
+        transforms = [crop_transform(each, template) for each in where]
         images = np.stack([warp(f.image, t, (SIDE, SIDE)) for f, t in zip(some, transforms, strict=True)])
-        points = [network_points(apply(invert(t), f.landmarks[:, :2])) for f, t in zip(some, transforms, strict=True)]
+        points = [network_points(apply(invert(t), each[:, :2])) for each, t in zip(where, transforms, strict=True)]
         outputs.append(model(normalised(torch.from_numpy(images)), torch.from_numpy(np.stack(points))))
     return AUOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
 
 
-def evaluate(model: nn.Module, faces: list[LabelledFace], template: NDArray[np.float64]) -> dict[str, float]:
+def evaluate(
+    model: nn.Module, faces: list[LabelledFace], landmarks: list[Float32], template: NDArray[np.float64]
+) -> dict[str, float]:
     """Against the teacher's pseudo-labels: ROC-AUC of occurrence and correlation of intensity per AU."""
-    labels, out = pseudo_labels(faces), predict(model, faces, template)
+    labels, out = pseudo_labels(faces), predict(model, faces, landmarks, template)
     metrics: dict[str, float] = {}
     for a, au in enumerate(AUS):
         known, wanted = labels.known[:, a], labels.occurrence[:, a]
@@ -257,14 +291,6 @@ def _short(metrics: dict[str, float]) -> str:
 
 def _aligned(landmarks: Float32, template: NDArray[np.float64]) -> NDArray[np.float64]:
     return apply(invert(crop_transform(landmarks, template)), landmarks[:, :2])
-
-
-def _spread(shapes: list[NDArray[np.float64]], rank: int = 24) -> Float32:
-    """(rank, 956) principal directions of aligned shapes, one standard deviation long."""
-    matrix = np.stack([shape.ravel() for shape in shapes])
-    _, values, directions = np.linalg.svd(matrix - matrix.mean(axis=0), full_matrices=False)
-    spread: Float32 = (directions[:rank] * values[:rank, None] / np.sqrt(len(matrix))).astype(np.float32)
-    return spread
 
 
 def _rates(labels: PseudoLabels) -> NDArray[np.float64]:
