@@ -64,7 +64,7 @@ class Faces:
         rough = self._measure(picture, np.stack([roi_from_box(box) for box in boxes]))
         exact = self._measure(picture, np.stack([roi_from_landmarks(face.landmarks) for face in rough]))
         for face in sorted(exact, key=lambda face: -face.score):
-            if face.score >= self._config.min_presence and self._is_new(face.box):
+            if face.score >= self._config.new_presence and self._is_new(face.box):
                 self._tracker.admit(face, time_s)
 
     def _measure(self, picture: Picture, regions: NDArray[np.float64]) -> list[Sighting]:
