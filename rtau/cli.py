@@ -76,7 +76,7 @@ def process(
     with _known_errors(), _progress(console) as progress:
         summary = run_job(job, progress)
     for line in summary.lines():
-        console.print(line)
+        console.print(line, soft_wrap=True)
     if summary.problem is not None:
         _fail(summary.problem)
 

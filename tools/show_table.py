@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rtau.facs import CATALOGUE
 
-_WIDTH = 10  # characters of a bar at intensity 5
+_WIDTH = 8  # characters of a bar at intensity 5
 
 
 def bar(intensity: float) -> Text:
@@ -42,10 +42,10 @@ def main(path: Path, rows: int, aus: int) -> None:
 
     chosen = sorted(sorted(estimated, key=lambda au: -liveliness(au.column))[:aus])
     table = Table(title=f"{path.name}: {len(data)} rows, {len(estimated)} Action Units, intensity 0-5")
-    for name in ("time s", "track", "box", "pitch yaw roll"):
+    for name in ("time s", "track", "box", "pitch\nyaw roll"):
         table.add_column(name, justify="right", no_wrap=True)
     for au in chosen:
-        table.add_column(f"{au.column}\n{au.name}", no_wrap=True)
+        table.add_column(f"{au.column}\n" + au.name.replace(" ", "\n"), no_wrap=True)
     for row in shown(data, rows):
         if not row.get("track_id"):
             table.add_row(f"{float(row['pts_s']):.2f}", row.get("reason", ""))
@@ -55,7 +55,7 @@ def main(path: Path, rows: int, aus: int) -> None:
         bars = [bar(float(row[f"{au.column}_r"])) for au in chosen]
         table.add_row(f"{float(row['pts_s']):.2f}", row["track_id"], box, pose, *bars)
     console = Console()
-    console.width = max(console.width, 150)
+    console.width = max(console.width, 140)
     console.print(table)
 
 
