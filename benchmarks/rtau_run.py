@@ -12,7 +12,7 @@ from rtau.process import Job, run_job
 def main(clip: str, max_faces: int) -> None:
     """The default configuration."""
     with tempfile.TemporaryDirectory() as folder:
-        summary = run_job(Job(source=Path(clip), out=Path(folder) / "aus.csv", max_faces=max_faces))
+        summary = run_job(Job(source=clip, out=Path(folder) / "aus.csv", max_faces=max_faces))
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     result = {
         "frames": summary.counts.frames,

@@ -28,7 +28,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="INPUT")
 @click.option("--out", required=True, metavar="FILE", help="Table to write: .csv or .parquet; - is CSV on stdout.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of the run (configs/pipeline/default.yaml).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the models run.  [default: auto]")
@@ -42,7 +42,7 @@ def main() -> None:
 @click.option("--overwrite", is_flag=True, help="Replace existing output.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def process(
-    source: Path,
+    source: str,
     out: str,
     config: Path | None,
     device: str | None,

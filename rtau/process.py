@@ -23,7 +23,7 @@ Progress = Callable[[str, int, int | None], None]  # what, done, total
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line asks for; None leaves a value to the configuration."""
 
-    source: Path
+    source: str  # path or address
     out: Path | None  # None: CSV on stdout
     config: Path | None = None
     device: str | None = None
@@ -120,7 +120,7 @@ def _settle(job: Job) -> tuple[PipelineConfig, SourceConfig]:
         config = msgspec.structs.replace(config, faces=msgspec.structs.replace(config.faces, max_faces=job.max_faces))
     if job.overlay is not None or job.layout == "openface":
         config = msgspec.structs.replace(config, au=msgspec.structs.replace(config.au, landmarks=True))
-    return config, SourceConfig(path=str(job.source), start_s=job.start_s, end_s=job.end_s)
+    return config, SourceConfig(path=job.source, start_s=job.start_s, end_s=job.end_s)
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ def main(path: Path, rows: int, aus: int) -> None:
         bars = [bar(float(row[f"{au.column}_r"])) for au in chosen]
         table.add_row(f"{float(row['pts_s']):.2f}", row["track_id"], box, pose, *bars)
     console = Console()
-    console.width = max(console.width, 140)
+    console.width = max(console.width, 150)
     console.print(table)
 
 

@@ -111,7 +111,7 @@ def test_a_variable_frame_rate_keeps_its_times_in_the_table(tmp_path: Path) -> N
     clip = film.write(tmp_path / "vfr.mp4", [image] * len(times), times)
     config = tmp_path / "run.yaml"
     config.write_text("runtime: {processes: false}")
-    run_job(Job(source=clip, out=tmp_path / "aus.csv", config=config))
+    run_job(Job(source=str(clip), out=tmp_path / "aus.csv", config=config))
     with (tmp_path / "aus.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["pts_s"]) for row in rows] == pytest.approx(times, abs=1e-6)
