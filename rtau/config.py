@@ -26,8 +26,8 @@ class FacesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     detector: str = "default"  # `default` or an artifact folder
     landmarks: str = "default"
     max_faces: Annotated[int, Meta(ge=1, le=64)] = 5
-    min_detection: Probability = 0.5  # score from which a detection is looked at
-    new_presence: Probability = 0.9  # score from which a new face is followed; 99 % of validation faces have 0.99
+    min_detection: Probability = 0.4  # score from which a detection is looked at
+    new_presence: Probability = 0.98  # score from which a new face is followed; 99 % of validation faces have more
     min_presence: Probability = 0.5  # score under which a followed face is lost
     detect_every_s: Annotated[float, Meta(ge=0)] = 0.4  # look for new faces at least this often
     memory_s: Annotated[float, Meta(ge=0)] = 1.0  # a face that comes back within this time keeps its track id
