@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import psutil
 
@@ -14,9 +15,10 @@ def pss_mb(pid: int) -> float:
     with contextlib.suppress(psutil.Error):
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_full_info().pss
-    return total / 2**20
+            with contextlib.suppress(OSError):
+                rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+                total += int(rollup.split("\nPss:")[1].split()[0])
+    return total / 2**10
 
 
 class Sampler:

@@ -92,9 +92,9 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
                     progress("faces and AUs", done, run.info.source.frames)
             except DamagedSourceError as error:
                 problem = error
+            finished = time.perf_counter()
             if stopped:
                 problem = Interrupted("stopped; the rows up to here are written")
-        finished = time.perf_counter()
         state: State = "complete" if problem is None else "interrupted" if stopped else "damaged"
         meta = table.finish(state, None if problem is None else str(problem))
         if drawn is not None:

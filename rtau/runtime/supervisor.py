@@ -25,8 +25,6 @@ from rtau.runtime.worker import (
     run_stage,
 )
 
-_JOIN_S = 2.0  # a process that has sent its end is given this long to exit
-
 
 class Layout(NamedTuple):
     """One source and the stages behind it, in order; each becomes a process. `build` runs in that process."""
@@ -87,8 +85,6 @@ class Supervisor:
                 raise self._death() from None
             if isinstance(message, End):
                 self.times = message.times
-                for process in self._processes.values():
-                    process.join(_JOIN_S)
                 if message.error:
                     raise error_of(message.error, message.text)
                 return
@@ -176,7 +172,7 @@ class Supervisor:
         """End every process and remove the shared memory; safe to call twice."""
         for process in self._processes.values():
             if process.is_alive():
-                process.kill()  # it holds nothing but memory
+                process.kill()  # it holds nothing but memory, also when its work is done
             process.join()
         for control in self._controls.values():
             control.close()
