@@ -9,7 +9,7 @@ from rtau.engines import open_engine
 from rtau.errors import ModelError
 from rtau.facs import AU_COLUMNS
 from rtau.models import load_artifact
-from rtau.structures import AUEstimates, Picture, TrackedFaces
+from rtau.structures import AUEstimates, Picture, TrackedFaces, grey_picture
 
 
 class AUs:
@@ -26,6 +26,12 @@ class AUs:
         self._engine = open_engine(artifact, config)
         self._crops = CropBuffer(self.card.input_size)
         self._template = np.array(self.card.template)  # (P, 3) landmark index, x, y
+
+    def warm_up(self) -> None:
+        """Load the kernel and run the network once, so that the first frame is as quick as the others."""
+        spread = np.random.default_rng(0).uniform(8, 56, (1, 478, 3)).astype(np.float32)
+        one = np.ones(1, np.float32)
+        self(grey_picture(), TrackedFaces(np.ones(1, np.int64), one, spread, np.zeros((1, 3), np.float32)))
 
     def __call__(self, picture: Picture | None, faces: TrackedFaces) -> AUEstimates:
         """AUs in the order of `card.aus`, shapes (F, A)."""

@@ -8,7 +8,7 @@ from rtau.boxes import Box
 from rtau.config import PipelineConfig
 from rtau.detect import FaceDetector
 from rtau.landmarks import FaceLandmarks
-from rtau.structures import Frame, Picture, TrackedFaces
+from rtau.structures import Frame, Picture, TrackedFaces, grey_picture
 from rtau.track import Sighting, Track, Tracker
 
 _COVERED = 0.5  # a detection that shares this much of the smaller box with a followed face is that face
@@ -24,6 +24,12 @@ class Faces:
         self._landmarks = FaceLandmarks(config)
         self.cards = (self._detect.card, self._landmarks.card)
         self.restart()
+
+    def warm_up(self) -> None:
+        """Load the kernels and run the networks once, so that the first frame is as quick as the others."""
+        picture = grey_picture()
+        self._detect(picture)
+        self._landmarks(picture, roi_from_box(np.array([8.0, 8.0, 56.0, 56.0]))[None])
 
     def restart(self) -> None:
         """Forget all tracks: another source begins."""

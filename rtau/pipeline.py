@@ -112,6 +112,8 @@ class InProcess:
 
     def __enter__(self) -> Self:
         self._faces, self._aus = Faces(self._config), AUs(self._config)
+        self._faces.warm_up()
+        self._aus.warm_up()
         return self
 
     def __exit__(
@@ -244,6 +246,7 @@ class FacesStage:
 
     def __init__(self, config: PipelineConfig) -> None:
         self._faces = Faces(config)
+        self._faces.warm_up()
 
     def __call__(self, payload: bytes, slot: memoryview | None) -> bytes:
         ref = _decode_frame(payload)
@@ -257,6 +260,7 @@ class AUStage:
 
     def __init__(self, config: PipelineConfig, source_id: str) -> None:
         self._aus, self._source_id, self._landmarks = AUs(config), source_id, config.au.landmarks
+        self._aus.warm_up()
 
     def __call__(self, payload: bytes, slot: memoryview | None) -> bytes:
         ref = _decode_faces(payload)

@@ -66,6 +66,13 @@ class Picture(NamedTuple):
     v: Plane
 
 
+def grey_picture(side: int = 64) -> Picture:
+    """A square picture without content, as most decoders would give it."""
+    format = PictureFormat(side, side, 1, 1, 8, "bt709", full_range=False)
+    chroma = np.full(format.chroma_shape, 128, np.uint8)
+    return Picture(format, np.full((side, side), 128, np.uint8), chroma, chroma)
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One decoded frame, or the place where one should have been."""
