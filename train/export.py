@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,25 @@ def when_and_where(minutes: float) -> str:
     """For the card: date, processor and wall time."""
     today = datetime.date.today().isoformat()
     return f"{today}, {os.cpu_count()} cores of {platform.machine()} CPU, {minutes:.0f} min"
+
+
+def strip_traces(path: Path) -> None:
+    """Take out what the exporter notes of the machine: source paths and stack traces of every node."""
+    model = onnx.load(path)
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for tensor in model.graph.initializer:
+        tensor.ClearField("metadata_props")
+        tensor.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 def write_artifact(
@@ -52,6 +72,7 @@ def write_artifact(
         )  # fmt: skip
         assert program is not None
         program.save(str(path), external_data=False)
+        strip_traces(path)
         expected = model(**example)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     given = session.run(names, {name: value.numpy() for name, value in example.items()})
