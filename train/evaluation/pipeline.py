@@ -62,7 +62,7 @@ def report() -> str:
     lines = [
         f"Measured {today} by `python -m train evaluate --write docs/evaluation.md` on {os.cpu_count()} cores of an "
         f"{platform.machine()} CPU, engine openvino-cpu, weights {weights}. The material is listed in "
-        "`train/data/split.py`; none of it was used for training or tuning. It has no FACS labels: the teacher "
+        "`train/data/split.py`; no training saw any of it. It has no FACS labels: the teacher "
         "is MediaPipe Face Landmarker, and agreement with it is not the truth.",
     ]
     for title, figures in sections.items():
