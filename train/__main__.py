@@ -1,5 +1,6 @@
 """`python -m train COMMAND`: one command remakes one model or one table."""
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +51,34 @@ def aunce(path: Path) -> None:
     from train.methods import aunce as method
 
     method.run(_read(path, method.AunceConfig))
+
+
+@main.command()
+@click.option("--out", required=True, help="Folder of the shards.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="train", show_default=True)
+@click.option("--persons", type=click.IntRange(1), default=512, show_default=True)
+@click.option("--pictures", type=click.IntRange(1), default=24, show_default=True, help="Of each person.")
+@click.option("--size", type=click.IntRange(64, 1024), default=256, show_default=True, help="Pixels.")
+@click.option("--sequences", is_flag=True, help="The pictures of a person are frames of one sequence.")
+@click.option("--assets", type=click.Path(path_type=Path), help="Folder with ict_face/ and makehuman_cc0/.")
+@click.option("--workers", type=click.IntRange(1), default=os.cpu_count(), show_default="all cores")
+def render(
+    out: str, split: str, persons: int, pictures: int, size: int, sequences: bool, assets: Path | None, workers: int
+) -> None:
+    """Faces with exact AU labels; goes on where an earlier run stopped."""
+    from train.synthesis.assets import assets_folder
+    from train.synthesis.shards import RenderConfig, render_all
+
+    raw = {"out": out, "split": split, "persons": persons, "pictures": pictures, "size": size, "sequences": sequences}
+    config = msgspec.convert(raw, RenderConfig)
+
+    def progress(done: int, count: int, rate: float) -> None:
+        click.echo(f"shard {done} of {count}, {rate:.1f} pictures/s")
+
+    try:
+        render_all(config, assets or assets_folder(), workers, progress)
+    except (FileNotFoundError, FileExistsError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

@@ -70,6 +70,7 @@ class Head(NamedTuple):
     landmark_uv: Float32  # (478, 2) place in the face's texture
     landmarks68: Int32  # (68,) vertices
     mesh468: Int32  # (898, 3) triangles between landmarks
+    mirror: Int32  # (478,) the landmark on the other side
     eyes: tuple[slice, slice]  # vertices of the right and the left eyeball
     eye_centres: Float32  # (2, 3) right, left, in the neutral face
     recipes: dict[str, Recipe]  # such as "AU01_L" or, for Action Units without sides, "AU17"
@@ -133,6 +134,7 @@ def load_head(folder: Path) -> Head:
         landmark_uv=(vertex_uv[landmark_vertices] * weights[..., None]).sum(axis=1),
         landmarks68=place[model["landmarks68"]],
         mesh468=maps["mp468_triangles"].astype(np.int32),
+        mirror=np.concatenate([maps["mp468_mirror"], np.arange(473, 478), np.arange(468, 473)]).astype(np.int32),
         eyes=(eyes[0], eyes[1]),
         eye_centres=np.stack([maps[f"eye_centre_radius_{side}"][:3] for side in ("right", "left")]).astype(np.float32),
         recipes=_recipes(folder / "ict_face" / "facs_map.csv", index),

@@ -33,7 +33,8 @@ _HABITS = {  # how much resting faces differ: standard deviation and limit of sh
     "mouthPucker": (0.06, 0.15),
     "jawForward": (0.1, 0.3),
 }
-_MEN, _WOMEN = ("short01", "short02", "short04"), ("long01", "ponytail01", "braid01", "short04", "short02")
+_MEN, _MEN_ODDS = ("short01", "short02", "short04"), (0.45, 0.45, 0.1)
+_WOMEN, _WOMEN_ODDS = ("long01", "ponytail01", "braid01", "short04", "short02"), (0.27, 0.24, 0.24, 0.08, 0.17)
 
 class Person(NamedTuple):
     """Everything of a person that stays the same from picture to picture."""
@@ -99,7 +100,8 @@ def make_person(head: Head, dataset: int, number: int) -> Person:
 def _style(rng: Generator, look: Look) -> str:
     kind = rng.random()
     if kind < 0.70:
-        return str(rng.choice(_WOMEN if look.female else _MEN))
+        styles, odds = (_WOMEN, _WOMEN_ODDS) if look.female else (_MEN, _MEN_ODDS)
+        return str(rng.choice(styles, p=odds))
     if kind < 0.74:
         return "afro01"
     if kind < 0.80:

@@ -43,7 +43,7 @@ class Renderer:
     """Holds what does not change from picture to picture: the head, its occlusion with the mouth shut and open."""
 
     def __init__(self, head: Head) -> None:
-        self.head = head
+        self.head, self.mirror = head, head.mirror
         self._skin = head.triangles[: head.lashes]
         self._culled = np.isin(head.material, (FACE, HEAD, EYE, TEETH)).astype(np.uint8)
         self._none = np.zeros(100_000, np.uint8)

@@ -315,8 +315,8 @@ def _beard(m: Masks, look: Look, rng: Generator) -> Float32 | None:
         "moustache and goatee": np.maximum(m.moustache, m.goatee),
         "stubble": np.maximum(m.beard, np.maximum(m.moustache, m.goatee)),
     }[look.beard]
-    hairs = cv2.GaussianBlur(rng.standard_normal((SIDE, SIDE)).astype(np.float32), (0, 0), 0.6, sigmaY=2.2)
-    hairs = np.clip(hairs * 2.2 + 0.5, 0, 1)
+    hairs = cv2.GaussianBlur(rng.standard_normal((SIDE, SIDE)).astype(np.float32), (0, 0), 0.5, sigmaY=1.5)
+    hairs = np.clip(hairs * 1.5 + 0.6, 0, 1)
     edge = np.clip(area * 1.6 + 0.25 * _noise(rng, 24, 2) - 0.3, 0, 1)
     density = 0.35 * look.beard_density if look.beard == "stubble" else 0.35 + 0.6 * look.beard_density
     return (edge * (0.35 + 0.65 * hairs) * density).astype(np.float32)
@@ -423,9 +423,9 @@ def _lines(p: Float32, rng: Generator) -> list[Line]:
             found.append(Line(name, side, int(y0), int(column), np.ascontiguousarray(height, dtype=np.float32)))
     chin = p[199]
     x0, y0 = (int(v) for v in chin - [36, 34])
-    dimples = cv2.GaussianBlur(rng.standard_normal((68, 72)).astype(np.float32), (0, 0), 2.4) * 9
+    dimples = cv2.GaussianBlur(rng.standard_normal((68, 72)).astype(np.float32), (0, 0), 3.0) * 8
     y, x = np.mgrid[-34:34, -36:36].astype(np.float32)
-    height = -np.clip(dimples, 0, 1.5) * np.exp(-((x / 24) ** 2) - (y / 22) ** 2) * float(rng.uniform(0.35, 1.2))
+    height = -np.clip(dimples, 0, 1.0) * np.exp(-((x / 24) ** 2) - (y / 22) ** 2) * float(rng.uniform(0.35, 1.2))
     found.append(Line("chin", 0, y0, x0, height.astype(np.float32)))
     return found
 
