@@ -50,5 +50,17 @@ BACKGROUNDS = Provenance(
     origin="installed packages",
     used_for="pictures without faces",
 )
+ICT_FACE = Provenance(
+    name="ICT face model (light)",
+    licence="MIT",
+    origin="USC Institute for Creative Technologies; GitHub ICT-VGL/ICT-FaceKit",
+    used_for="rendered faces: shape, expression",
+)
+MAKEHUMAN = Provenance(
+    name="MakeHuman hair and irises",
+    licence="CC0",
+    origin="GitHub makehumancommunity/makehuman-assets",
+    used_for="rendered faces: hair, hats, irises",
+)
 
 OPEN_MATERIAL = (FAIRFACE, CALTECH, CONGRESS, CANADA, GRID, INTEL, TEACHER)

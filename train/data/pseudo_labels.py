@@ -105,3 +105,53 @@ def _lip_gap(landmarks: Float32) -> float:
     """Height of the gap between the inner lips, in inter-ocular distances."""
     gap = np.linalg.norm(landmarks[_UPPER_LIP, :2] - landmarks[_LOWER_LIP, :2])
     return float(gap / inter_ocular(landmarks))
+
+
+class TrainingLabels(NamedTuple):
+    """What photos can teach about all AUs of the catalogue, (F, 20) each. Left and right are the subject's."""
+
+    left: Float32  # intensity 0-5
+    right: Float32
+    weight: Float32  # how far the intensity is to be believed, 0-1
+    known: NDArray[np.bool_]  # whether the occurrence is clear
+
+
+_CREDIBLE = frozenset(("AU01", "AU02", "AU04", "AU10", "AU12", "AU25", "AU26", "AU43"))
+_ABSENT = 0.15  # weight of "probably not there": in ordinary photos these AUs are rare where the teacher is silent
+_SPEAKS_AGAINST: dict[str, tuple[tuple[str, float], ...]] = {  # shapes above these scores: nothing is said
+    "AU06": (("mouthSmile", 0.15), ("eyeSquint", 0.5)),
+    "AU07": (("mouthSmile", 0.15), ("eyeSquint", 0.45)),
+    "AU14": (("mouthSmile", 0.3), ("mouthDimple", 0.05)),
+    "AU17": (("mouthShrugLower", 0.12),),
+    "AU18": (("mouthPucker", 0.3),),
+    "AU23": (("mouthPress", 0.25),),
+    "AU24": (("mouthPress", 0.25),),
+    "AU28": (("mouthRollLower", 0.15), ("mouthRollUpper", 0.15)),
+    "AU05": (("eyeWide", 0.03), ("browInnerUp", 0.3)),
+    "AU09": (("browDown", 0.6), ("mouthUpperUp", 0.5)),
+    "AU15": (("mouthFrown", 0.03),),
+    "AU20": (("mouthStretch", 0.1),),
+}
+
+
+def training_labels(faces: list[LabelledFace]) -> TrainingLabels:
+    """The teacher's intensities where it is credible; elsewhere, in calm faces, a weak "absent"."""
+    labels = pseudo_labels(faces)
+    columns = [au.column for au in CATALOGUE]
+    shapes = np.stack([face.blendshapes for face in faces])
+    place = {name: i for i, name in enumerate(BLENDSHAPES)}
+    left, right, weight = (np.zeros((len(faces), len(columns)), np.float32) for _ in range(3))
+    known = np.zeros((len(faces), len(columns)), bool)
+    for a, column in enumerate(columns):
+        if column in _CREDIBLE:
+            i = AUS.index(column)
+            left[:, a], right[:, a], known[:, a] = labels.left[:, i], labels.right[:, i], labels.known[:, i]
+            weight[:, a] = 1
+            continue
+        silent = np.ones(len(faces), bool)
+        for shape, limit in _SPEAKS_AGAINST[column]:
+            for name in (shape, f"{shape}Left", f"{shape}Right"):
+                if name in place:
+                    silent &= shapes[:, place[name]] < limit
+        weight[:, a] = _ABSENT * silent
+    return TrainingLabels(left, right, weight, known)

@@ -1,6 +1,6 @@
-"""The AU encoder: recipe with the AUNCE loss from the open photos and the teacher's pseudo-labels to the artifact.
+"""The AU encoder: recipe with the AUNCE loss from rendered faces and open photos to the artifact.
 
-`python -m train aunce --config configs/train/aunce_first.yaml`
+`python -m train aunce --config configs/train/aunce.yaml`
 
 AUNCE trains the encoder by contrast alone and judges it by a linear probe. The shipped encoder departs from that: the
 contrast, a weighted cross-entropy on occurrence and a regression of left and right intensity train it together.
@@ -23,14 +23,17 @@ from torch.utils.data import DataLoader, IterableDataset
 from rtau.align import apply, crop_transform, invert, roi_from_landmarks
 from rtau.config import PipelineConfig
 from rtau.engines import open_engine
+from rtau.facs import AU_COLUMNS, CATALOGUE
 from rtau.models import Card, load_artifact
 from train.data.augment import jittered, occlude, photometric, warp
 from train.data.clips import load_clips
 from train.data.mesh import mean_shape, mirror_indices
 from train.data.photos import LabelledFace, load_photos
-from train.data.provenance import OPEN_MATERIAL
-from train.data.pseudo_labels import AUS, SIDED, PseudoLabels, pseudo_labels
+from train.data.provenance import BACKGROUNDS, ICT_FACE, MAKEHUMAN, OPEN_MATERIAL
+from train.data.pseudo_labels import AUS, pseudo_labels, training_labels
+from train.data.renders import Renders, load_renders
 from train.engine import fit
+from train.evaluation.agreement import icc31
 from train.export import MEAN, STD, normalised, when_and_where, write_artifact
 from train.losses.aunce import AUNCELoss
 from train.losses.wce import WeightedBCE, class_weights
@@ -42,6 +45,8 @@ Float32 = NDArray[np.float32]
 SIDE = 112
 INTER_OCULAR_PX = 40.0  # in the crop
 EYE_LEVEL_PX = 42.0  # height of the eye line in the crop
+SIDED = tuple(au.sided for au in CATALOGUE)
+_UNSURE = 0.4  # intensities this near to the occurrence threshold are not used as occurrence
 _BLIND = 0.2  # share of views without landmarks
 _MAX_CLASS_WEIGHT = 4.0  # very rare AUs have too few faces to carry more
 STABLE_POINTS = (33, 133, 362, 263, 168, 6, 2, 98, 327)  # mesh points that expressions move little
@@ -61,6 +66,9 @@ class AunceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     contrast: float  # weight of the AUNCE loss
     cross_entropy: float
     regression: float
+    renders: str  # folder with train/ and validation/ shards of `python -m train render`
+    renders_share: float  # of the faces drawn
+    initial: str | None = None  # checkpoint of an earlier run whose fitting parameters are taken over
     source_weights: dict[str, float]
     seed: int
     out: str
@@ -74,6 +82,8 @@ class Sample(NamedTuple):
     points: Float32  # (2, 478, 2)
     left: Float32  # (2, A) intensity on the left of the face in the view: a mirrored view has its sides exchanged
     right: Float32  # (2, A)
+    left_weight: Float32  # (2, A) how far they are to be believed, 0-1
+    right_weight: Float32  # (2, A)
     occurrence: NDArray[np.bool_]  # (A,)
     known: NDArray[np.bool_]  # (A,)
 
@@ -85,6 +95,8 @@ class Batch(NamedTuple):
     points: Tensor
     left: Tensor
     right: Tensor
+    left_weight: Tensor
+    right_weight: Tensor
     occurrence: Tensor
     known: Tensor
 
@@ -94,13 +106,20 @@ def run(config: AunceConfig) -> None:
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     faces = [*load_photos("train"), *load_clips("train", every=2)]
-    validation = [*load_photos("validation"), *load_clips("validation", every=2)]
-    labels, template = pseudo_labels(faces), crop_template(faces)
-    rates = torch.from_numpy(_rates(labels)).float()
+    photos = [*load_photos("validation"), *load_clips("validation", every=2)]
+    renders, held_out = (load_renders(Path(config.renders) / split) for split in ("train", "validation"))
+    print(f"{len(faces)} photos and frames, {len(renders.jpegs)} rendered faces", flush=True)
+    template, own = crop_template(faces), own_landmarks(photos)
+    truth = [_aligned(face.landmarks, template) for face in photos]
+    errors = np.stack([_aligned(each, template) for each in own]) - np.stack(truth)
+    stream = Views(faces, renders, template, errors, config)
+    rates = torch.from_numpy(stream.rates()).float()
     weights = class_weights(rates).clamp(max=_MAX_CLASS_WEIGHT)
     contrast, entropy = AUNCELoss.paper(), WeightedBCE(weights)
     generator = torch.Generator().manual_seed(config.seed)
-    net = AUNet(config.widths, config.blocks, config.channels, config.neighbours, SIDED)
+    net = AUNet(config.widths, config.blocks, config.channels, config.neighbours, SIDED, side=SIDE)
+    if config.initial is not None:
+        _take_over(net, Path(config.initial))
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def losses(model: nn.Module, loaded: object) -> dict[str, Tensor]:
@@ -109,19 +128,20 @@ def run(config: AunceConfig) -> None:
         out: AUOutput = model(images, batch.points.flatten(0, 1))
         first, second = out.embeddings[0::2], out.embeddings[1::2]
         occurrence, known = batch.occurrence, batch.known
-        kinds = contrast.draw(len(AUS), generator)
-        wrong = (out.left - batch.left.flatten(0, 1)).abs() + (out.right - batch.right.flatten(0, 1)).abs()
+        kinds = contrast.draw(len(AU_COLUMNS), generator)
+        wrong = (out.left - batch.left.flatten(0, 1)).abs() * batch.left_weight.flatten(0, 1)
+        wrong = wrong + (out.right - batch.right.flatten(0, 1)).abs() * batch.right_weight.flatten(0, 1)
+        believed = (batch.left_weight.sum() + batch.right_weight.sum()).clamp(min=1)
         twice = occurrence.repeat_interleave(2, dim=0), known.repeat_interleave(2, dim=0)
         return {
             "contrast": config.contrast * contrast(first, second, occurrence, known, kinds, weights),
             "entropy": config.cross_entropy * entropy(out.logits, *twice),
-            "intensity": config.regression * wrong.mean() / 2,
+            "intensity": config.regression * wrong.sum() / believed,
         }
 
-    own = own_landmarks(validation)
-    truth = [_aligned(face.landmarks, template) for face in validation]
-    errors = np.stack([_aligned(each, template) for each in own]) - np.stack(truth)
-    stream = Views(faces, labels, template, errors, config)
+    def measure(model: nn.Module) -> dict[str, float]:
+        return evaluate(model, photos, own, template) | evaluate_renders(model, held_out, template)
+
     trained, minutes = fit(
         net,
         DataLoader(stream, batch_size=config.batch, num_workers=1, prefetch_factor=4),
@@ -131,15 +151,15 @@ def run(config: AunceConfig) -> None:
         weight_decay=config.weight_decay,
         folder=Path(config.run_folder),
         every=200,
-        report=lambda model, _: _short(evaluate(model, validation, own, template)),
+        report=lambda model, _: _short(measure(model)),
         ema_decay=0.995,
     )
-    metrics = evaluate(trained, validation, own, template)
+    metrics = measure(trained)
     print(metrics)
     card = Card(
         role="au",
-        name="rtau-au-first",
-        version="1",
+        name="rtau-au",
+        version="2",
         sha256="",
         input_size=SIDE,
         mean=MEAN,
@@ -150,78 +170,124 @@ def run(config: AunceConfig) -> None:
             "left": "(N, A) 0-5, the subject's left",
             "right": "(N, A) 0-5, the subject's right",
         },
-        aus=AUS,
+        aus=AU_COLUMNS,
         template=tuple((int(i), round(float(x), 3), round(float(y), 3)) for i, x, y in template),
-        trained_on=OPEN_MATERIAL,
-        command="python -m train aunce --config configs/train/aunce_first.yaml",
+        trained_on=(*OPEN_MATERIAL, ICT_FACE, MAKEHUMAN, BACKGROUNDS),
+        command="python -m train aunce --config configs/train/aunce.yaml",
         trained=when_and_where(minutes),
         metrics={name: round(value, 4) for name, value in metrics.items()},
-        limits=(
-            "a first version, trained on a teacher's blendshapes and landmarks instead of FACS labels: intensities are "
-            "ordered, but their scale is the teacher's",
-            "AU05, AU06, AU09, AU14, AU15, AU20 and AU23 are not estimated: the teacher cannot see them",
-            "AU04 is also high for heavy brows and deep-set eyes, AU10 for teeth shown in a smile, AU18 for beards, "
-            "AU43 for looking down",
-            "AU24 and AU28 were rare in the training material",
-        ),
+        limits=LIMITS,
     )
     example = {"image": torch.randn(2, 3, SIDE, SIDE), "points": torch.rand(2, 478, 2) - 0.5}
     write_artifact(Path(config.out), AUExport(trained), example, {"image": {0: "n"}, "points": {0: "n"}}, card)  # type: ignore[arg-type]
 
 
+LIMITS = (
+    "trained without FACS-coded material: exact labels come from rendered faces, labels of photographs from a teacher's "
+    "blendshapes (AU 1, 2, 4, 10, 12, 25, 26, 43 only)",
+    "no real face with known AU 5, 6, 9, 14, 15, 17, 18, 20, 23, 24 or 28 was available: for them only rendered faces and "
+    "the emotions of a few clips speak",
+    "AU14, AU20, AU23 and AU24 move the rendered mesh by about a millimetre; do not rely on them below intensity 3",
+)
+
+
+def _take_over(net: nn.Module, checkpoint: Path) -> None:
+    """Start from the parameters of an earlier run that have the same name and shape."""
+    earlier = torch.load(checkpoint, weights_only=True)["averaged"]
+    own = net.state_dict()
+    for name, value in earlier.items():
+        name = name.removeprefix("module.")
+        if name in own and own[name].shape == value.shape and name.startswith(("stages", "project", "geometry")):
+            own[name].copy_(value)
+
+
 class Views(IterableDataset[Sample]):
-    """An endless stream of faces in two augmented views; rare AUs are drawn more often."""
+    """An endless stream of faces, rendered and real, in two augmented views; rare AUs are drawn more often."""
 
     def __init__(
         self,
         faces: list[LabelledFace],
-        labels: PseudoLabels,
+        renders: Renders,
         template: NDArray[np.float64],
         errors: NDArray[np.float64],
         config: AunceConfig,
     ) -> None:
-        self.faces, self.labels, self.template, self.config = faces, labels, template, config
+        self.faces, self.renders, self.template, self.config, self.errors = faces, renders, template, config, errors
+        self.labels = training_labels(faces)
         frontal = [face.landmarks for face in faces if abs(face.pose[1]) < 25]
         self.mirror = mirror_indices(mean_shape(frontal))
         self.mean = np.mean([_aligned(face.landmarks, template) for face in faces], axis=0)
-        self.errors = errors
-        present = labels.occurrence & labels.known
-        rarity = (present / present.mean(axis=0).clip(min=0.01)).mean(axis=1)
         source = np.array([config.source_weights.get(face.source.split("_")[0], 1.0) for face in faces])
-        weights = source * (1 + rarity)
-        self.odds = weights / weights.sum()
+        labels = self.labels
+        self.odds = _odds(np.maximum(labels.left, labels.right) * labels.known, source)
+        shown = np.nan_to_num(np.maximum(renders.left, renders.right))
+        self.render_odds = _odds(shown, renders.usable.astype(np.float64))
+
+    def rates(self) -> NDArray[np.float64]:
+        """(A,) share of faces drawn that show each AU, at least 2 %."""
+        shown = np.nan_to_num(np.maximum(self.renders.left, self.renders.right)) >= 1
+        return np.asarray((shown * self.render_odds[:, None]).sum(axis=0).clip(0.02))
 
     def __iter__(self) -> Iterator[Sample]:
         torch.set_num_threads(1)
         rng = np.random.default_rng([self.config.seed, int(time.time())])
         while True:
-            i = int(rng.choice(len(self.faces), p=self.odds))
             flips = rng.random(2) < 0.5
-            views = [self.view(self.faces[i], bool(mirrored), rng) for mirrored in flips]
-            sides = np.stack([self.labels.left[i], self.labels.right[i]])
-            left, right = (np.where(flips[:, None], sides[1 - side], sides[side]) for side in (0, 1))
+            if rng.random() < self.config.renders_share:
+                i = int(rng.choice(len(self.render_odds), p=self.render_odds))
+                views = [self.rendered_view(i, bool(mirrored), rng) for mirrored in flips]
+                left, right = self.renders.left[i], self.renders.right[i]
+                sides = np.nan_to_num(np.stack([left, right]))
+                weights = np.isfinite(np.stack([left, right])).astype(np.float32)
+                strongest = np.maximum(left, right)  # NaN where one side is covered
+                occurrence, known = strongest >= 1, np.abs(strongest - 1) > _UNSURE
+            else:
+                i = int(rng.choice(len(self.odds), p=self.odds))
+                views = [self.view(self.faces[i], bool(mirrored), rng) for mirrored in flips]
+                sides = np.stack([self.labels.left[i], self.labels.right[i]])
+                weights = np.stack([self.labels.weight[i]] * 2)
+                occurrence, known = sides.max(axis=0) >= 1, self.labels.known[i]
+            swapped = np.stack([sides[::-1] if mirrored else sides for mirrored in flips], axis=1)
+            believed = np.stack([weights[::-1] if mirrored else weights for mirrored in flips], axis=1)
             images, points = (np.stack(parts) for parts in zip(*views, strict=True))
-            yield Sample(images, points, left, right, self.labels.occurrence[i], self.labels.known[i])
+            yield Sample(images, points, *swapped, *believed, occurrence, known)
 
     def view(self, face: LabelledFace, mirrored: bool, rng: Generator) -> tuple[UInt8, Float32]:
-        """One crop, with landmarks that err as the landmark network does on faces that it has not seen.
-
-        Sometimes they say nothing at all, so that the picture has to be read too.
-        """
+        """One crop of a photo, with landmarks that err as the landmark network does on faces that it has not seen."""
         wrong = self.errors[rng.integers(len(self.errors))] * rng.uniform(0.3, 1.3)
         points = _aligned(face.landmarks, self.template) + wrong + rng.normal(0, 0.1, (478, 2))
-        exact = crop_transform(face.landmarks, self.template)
-        landmarks = apply(exact, points)
-        transform = jittered(crop_transform(landmarks, self.template), SIDE, rng, 0.007, 1.02, 1.0)
-        image = warp(face.image, transform, (SIDE, SIDE), mirror=mirrored)
-        seen = apply(invert(crop_transform(landmarks, self.template)), landmarks)
+        landmarks = apply(crop_transform(face.landmarks, self.template), points)
+        return self._seen(face.image, landmarks, mirrored, rng)
+
+    def rendered_view(self, i: int, mirrored: bool, rng: Generator) -> tuple[UInt8, Float32]:
+        """One crop of a rendered face, with the landmarks that the network found in it."""
+        found = self.renders.found[i]
+        landmarks = found[rng.integers(len(found))] + rng.normal(0, 0.15, (478, 2))
+        return self._seen(self.renders.image(i), landmarks, mirrored, rng)
+
+    def _seen(
+        self, image: UInt8, landmarks: NDArray[np.floating], mirrored: bool, rng: Generator
+    ) -> tuple[UInt8, Float32]:
+        """Sometimes the landmarks say nothing at all, so that the picture has to be read too."""
+        exact = crop_transform(landmarks, self.template)
+        transform = jittered(exact, SIDE, rng, 0.007, 1.02, 1.0)
+        crop = warp(image, transform, (SIDE, SIDE), mirror=mirrored)
+        seen = apply(invert(exact), landmarks)
         if mirrored:
             seen = seen[self.mirror] * [-1, 1] + [SIDE, 0]
-        if rng.random() < 0.15:
-            image = occlude(image, rng, self.faces[rng.integers(len(self.faces))].image)
+        if rng.random() < 0.1:
+            crop = occlude(crop, rng, self.faces[rng.integers(len(self.faces))].image)
         if rng.random() < _BLIND:
             seen = self.mean
-        return photometric(image, rng, 0.9), network_points(seen)
+        return photometric(crop, rng, 0.9), network_points(seen)
+
+
+def _odds(shown: NDArray[np.floating], source: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(F,) how often each face is drawn: by its source, and more often the rarer its AUs (F, A) are."""
+    present = shown >= 1
+    rarity = (present / present.mean(axis=0).clip(min=0.01)).mean(axis=1)
+    weights = source * (1 + rarity)
+    return np.asarray(weights / weights.sum())
 
 
 def crop_template(faces: list[LabelledFace]) -> NDArray[np.float64]:
@@ -276,23 +342,46 @@ def evaluate(
     metrics: dict[str, float] = {}
     for a, au in enumerate(AUS):
         known, wanted = labels.known[:, a], labels.occurrence[:, a]
-        scores = out.intensity[:, a].numpy()
+        scores = out.intensity[:, AU_COLUMNS.index(au)].numpy()
         if 3 <= wanted[known].sum() < known.sum():
             metrics[f"validation_auc_{au}"] = float(roc_auc_score(wanted[known], scores[known]))
         metrics[f"validation_r_{au}"] = float(np.corrcoef(scores, labels.intensity[:, a])[0, 1])
     return metrics
 
 
+def evaluate_renders(model: nn.Module, renders: Renders, template: NDArray[np.float64]) -> dict[str, float]:
+    """On rendered people that no training saw: ROC-AUC of occurrence and ICC(3,1) of both sides' intensities."""
+    chosen = np.flatnonzero(renders.usable)
+    images, points = [], []
+    for i in chosen:
+        transform = crop_transform(renders.found[i, 0], template)
+        images.append(warp(renders.image(int(i)), transform, (SIDE, SIDE)))
+        points.append(network_points(apply(invert(transform), renders.found[i, 0])))
+    parts = []
+    for start in range(0, len(chosen), 64):
+        some = torch.from_numpy(np.stack(images[start : start + 64]))
+        parts.append(model(normalised(some), torch.from_numpy(np.stack(points[start : start + 64]))))
+    out = AUOutput(*(torch.cat(part).numpy() for part in zip(*parts, strict=True)))  # type: ignore[arg-type]
+    metrics: dict[str, float] = {}
+    for a, au in enumerate(AU_COLUMNS):
+        left, right = renders.left[chosen, a], renders.right[chosen, a]
+        both = np.isfinite(left) & np.isfinite(right)
+        wanted = np.maximum(left, right)[both] >= 1
+        metrics[f"renders_auc_{au}"] = float(roc_auc_score(wanted, np.asarray(out.intensity)[both, a]))
+        truth = np.concatenate([left[both], right[both]])
+        estimate = np.concatenate([np.asarray(out.left)[both, a], np.asarray(out.right)[both, a]])
+        metrics[f"renders_icc_{au}"] = icc31(truth, estimate)
+    return metrics
+
+
 def _short(metrics: dict[str, float]) -> str:
-    areas = [value for name, value in metrics.items() if "_auc_" in name]
+    def mean(prefix: str) -> str:
+        return f"{np.mean([value for name, value in metrics.items() if name.startswith(prefix)]):.4f}"
+
     correlations = {name[-4:]: round(value, 2) for name, value in metrics.items() if "_r_" in name}
-    return f"mean auc {np.mean(areas):.4f} r {correlations}"
+    weak = {name[-4:]: round(value, 2) for name, value in metrics.items() if "_icc_" in name}
+    return f"renders auc {mean('renders_auc')} icc {mean('renders_icc')} {weak}; photos r {correlations}"
 
 
 def _aligned(landmarks: Float32, template: NDArray[np.float64]) -> NDArray[np.float64]:
     return apply(invert(crop_transform(landmarks, template)), landmarks[:, :2])
-
-
-def _rates(labels: PseudoLabels) -> NDArray[np.float64]:
-    """(A,) share of clear labels that are active."""
-    return np.asarray((labels.occurrence & labels.known).sum(axis=0) / labels.known.sum(axis=0).clip(min=1)).clip(0.02)

@@ -86,11 +86,13 @@ class AUNet(nn.Module):
         neighbours: int,
         sided: tuple[bool, ...],
         points: int = 478,
+        side: int = 112,
     ) -> None:
         super().__init__()
         aus = len(sided)
         self.stages = stages(widths, blocks)
         self.project = LinearBlock(widths[-1], channels, fan=channels)
+        self.place = nn.Parameter(torch.zeros((side // 2 ** len(widths)) ** 2, channels))  # faces are aligned
         self.afg = AFG(channels, aus)
         self.geometry = nn.Sequential(
             nn.Flatten(), nn.Linear(points * 2, 192), nn.BatchNorm1d(192), nn.ReLU(inplace=True),
@@ -107,7 +109,7 @@ class AUNet(nn.Module):
         x = image
         for stage in self.stages:
             x = stage(x)
-        nodes = self.afg(self.project(x.flatten(2).transpose(1, 2)))
+        nodes = self.afg(self.project(x.flatten(2).transpose(1, 2)) + self.place)
         nodes = (nodes + self.geometry(points).view_as(nodes)).relu()
         embeddings = self.fgg(nodes)
         raw = (embeddings.unsqueeze(-1) * self.side).sum(dim=2) + self.side_bias  # (N, A, 2)

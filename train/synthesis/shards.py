@@ -70,9 +70,15 @@ def render_all(config: RenderConfig, assets: Path, workers: int, progress: Calla
     _write_index(out)
 
 
-def read_shards(folder: Path) -> Iterator[tuple[dict[str, NDArray[np.generic]], list[bytes]]]:
-    """Labels by name and JPEG files of each shard, in order. Raises FileNotFoundError when there is none."""
-    paths = sorted(folder.glob("[0-9]*.npz"))
+class Shard(NamedTuple):
+    path: Path  # of its npz
+    labels: dict[str, NDArray[np.generic]]  # arrays of all fields of Sample but the files
+    jpegs: list[bytes]
+
+
+def read_shards(folder: Path) -> Iterator[Shard]:
+    """The shards of a folder, in order. Raises FileNotFoundError when there is none."""
+    paths = sorted(folder.glob("[0-9][0-9][0-9][0-9][0-9].npz"))
     if not paths:
         raise FileNotFoundError(f"{folder}: no rendered faces; make them with `python -m train render`")
     for path in paths:
@@ -80,7 +86,7 @@ def read_shards(folder: Path) -> Iterator[tuple[dict[str, NDArray[np.generic]], 
             labels = {name: data[name] for name in data.files}
         with tarfile.open(path.with_suffix(".tar")) as archive:
             pictures = [archive.extractfile(m) for m in archive.getmembers() if m.name.endswith(".jpg")]
-            yield labels, [file.read() for file in pictures if file is not None]
+            yield Shard(path, labels, [file.read() for file in pictures if file is not None])
 
 
 def _prepare() -> None:
@@ -146,7 +152,7 @@ def _contact_sheet(path: Path, samples: list[Sample]) -> None:
 def _write_index(out: Path) -> None:
     """`index.parquet`: one row a picture with every scalar and Action Unit, so that choosing never opens a tar."""
     tables = []
-    for path in sorted(out.glob("[0-9]*.npz")):
+    for path in sorted(out.glob("[0-9][0-9][0-9][0-9][0-9].npz")):
         with np.load(path, allow_pickle=False) as data:
             columns: dict[str, object] = {"shard": np.full(len(data["person"]), int(path.stem))}
             columns |= {name: data[name] for name in data.files if data[name].ndim == 1}

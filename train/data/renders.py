@@ -1,0 +1,91 @@
+"""Rendered faces in memory, with the landmarks that the shipped network finds in them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from rtau.align import apply, roi_from_landmarks
+from rtau.config import PipelineConfig
+from rtau.engines import open_engine
+from rtau.models import Artifact, load_artifact
+from train.data.augment import jittered, warp
+from train.data.photos import read_rgb
+from train.export import normalised
+from train.synthesis.shards import read_shards
+
+UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+
+class Renders(NamedTuple):
+    """F rendered faces; AU arrays are in the order of rtau.facs.CATALOGUE, NaN is unknown."""
+
+    jpegs: list[bytes]
+    left: Float32  # (F, 20) intensity 0-5
+    right: Float32  # (F, 20)
+    landmarks: Float32  # (F, 478, 3) exact
+    visibility: UInt8  # (F, 478)
+    pose: Float32  # (F, 3)
+    person: NDArray[np.int64]  # (F,)
+    tone: Float32  # (F,)
+    found: Float32  # (F, K, 478, 2) the landmark network's, K times with another region
+    usable: NDArray[np.bool_]  # (F,) whether the network saw a face and found it
+
+    def image(self, i: int) -> UInt8:
+        return read_rgb(self.jpegs[i], f"rendered face {i}")
+
+
+_TRIES = 2
+_NEAR = 0.15  # landmarks farther from the truth than this share of the eye distance are not the face's
+
+
+def load_renders(folder: Path) -> Renders:
+    """All shards of a folder that are there. Landmarks are found once and kept beside each shard."""
+    artifact = load_artifact("default", "landmarks")
+    jpegs: list[bytes] = []
+    parts: dict[str, list[NDArray[np.generic]]] = {}
+    for shard in read_shards(folder):
+        kept = shard.path.with_name(f"found_{shard.path.stem}_{artifact.card.sha256[:12]}.npz")
+        if not kept.exists():
+            np.savez(kept, found=_find(artifact, shard.jpegs, shard.labels["landmarks"].astype(np.float32)))
+        with np.load(kept, allow_pickle=False) as data:
+            shard.labels["found"] = data["found"]
+        jpegs += shard.jpegs
+        for name in ("au_left", "au_right", "landmarks", "visibility", "pose", "person", "tone", "found"):
+            parts.setdefault(name, []).append(shard.labels[name])
+    joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    exact, found = joined["landmarks"].astype(np.float32), joined["found"].astype(np.float32)
+    eyes = np.linalg.norm(exact[:, 33, :2] - exact[:, 263, :2], axis=-1).clip(min=1)
+    off = np.linalg.norm(found - exact[:, None, :, :2], axis=-1).mean(axis=(1, 2)) / eyes
+    yaw = np.abs(joined["pose"][:, 1])
+    return Renders(
+        jpegs,
+        joined["au_left"].astype(np.float32),
+        joined["au_right"].astype(np.float32),
+        exact,
+        joined["visibility"].astype(np.uint8),
+        joined["pose"].astype(np.float32),
+        joined["person"].astype(np.int64),
+        joined["tone"].astype(np.float32),
+        found,
+        (off < _NEAR) & (yaw < 60),
+    )
+
+
+def _find(artifact: Artifact, jpegs: list[bytes], exact: Float32) -> Float32:
+    engine, side = open_engine(artifact, PipelineConfig()), artifact.card.input_size
+    rng: Generator = np.random.default_rng(0)
+    found = np.zeros((len(jpegs), _TRIES, 478, 2), np.float32)
+    for i, data in enumerate(jpegs):
+        image, regions = read_rgb(data, f"rendered face {i}"), []
+        for _ in range(_TRIES):
+            regions.append(jittered(roi_from_landmarks(exact[i]), side, rng, 0.02, 1.05, 3.0))
+        crops = np.stack([warp(image, region, (side, side)) for region in regions])
+        given = np.ascontiguousarray(normalised(torch.from_numpy(crops)).numpy())
+        for k, points in enumerate(engine({"image": given})["landmarks"]):
+            found[i, k] = apply(regions[k], points[:, :2])
+    return found
