@@ -13,7 +13,7 @@ from rtau.config import PipelineConfig
 from rtau.engines import open_engine
 from rtau.models import Artifact, load_artifact
 from train.data.augment import jittered, warp
-from train.data.photos import read_rgb
+from train.data.photos import pose_degrees, read_rgb
 from train.export import normalised
 from train.synthesis.shards import read_shards
 
@@ -55,24 +55,26 @@ def load_renders(folder: Path) -> Renders:
         with np.load(kept, allow_pickle=False) as data:
             shard.labels["found"] = data["found"]
         jpegs += shard.jpegs
-        for name in ("au_left", "au_right", "landmarks", "visibility", "pose", "person", "tone", "found"):
+        for name in ("au_left", "au_right", "landmarks", "visibility", "camera", "person", "tone", "found"):
             parts.setdefault(name, []).append(shard.labels[name])
     joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     exact, found = joined["landmarks"].astype(np.float32), joined["found"].astype(np.float32)
     eyes = np.linalg.norm(exact[:, 33, :2] - exact[:, 263, :2], axis=-1).clip(min=1)
     off = np.linalg.norm(found - exact[:, None, :, :2], axis=-1).mean(axis=(1, 2)) / eyes
-    yaw = np.abs(joined["pose"][:, 1])
+    placed = np.zeros((len(jpegs), 4, 4), np.float32)
+    placed[:, :3, :3] = joined["camera"][:, :9].reshape(-1, 3, 3)
+    pose = pose_degrees(placed)
     return Renders(
         jpegs,
         joined["au_left"].astype(np.float32),
         joined["au_right"].astype(np.float32),
         exact,
         joined["visibility"].astype(np.uint8),
-        joined["pose"].astype(np.float32),
+        pose,
         joined["person"].astype(np.int64),
         joined["tone"].astype(np.float32),
         found,
-        (off < _NEAR) & (yaw < 60),
+        (off < _NEAR) & (np.abs(pose[:, 1]) < 60),
     )
 
 

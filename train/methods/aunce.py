@@ -183,10 +183,10 @@ def run(config: AunceConfig) -> None:
 
 
 LIMITS = (
-    "trained without FACS-coded material: exact labels come from rendered faces, labels of photographs from a teacher's "
-    "blendshapes (AU 1, 2, 4, 10, 12, 25, 26, 43 only)",
-    "no real face with known AU 5, 6, 9, 14, 15, 17, 18, 20, 23, 24 or 28 was available: for them only rendered faces and "
-    "the emotions of a few clips speak",
+    "trained without FACS-coded material: exact labels come from rendered faces, labels of photographs from a "
+    "teacher's blendshapes (AU 1, 2, 4, 10, 12, 25, 26, 43 only)",
+    "no real face with known AU 5, 6, 9, 14, 15, 17, 18, 20, 23, 24 or 28 was available: for them only rendered faces "
+    "and the emotions of a few clips speak",
     "AU14, AU20, AU23 and AU24 move the rendered mesh by about a millimetre; do not rely on them below intensity 3",
 )
 
@@ -250,7 +250,7 @@ class Views(IterableDataset[Sample]):
             swapped = np.stack([sides[::-1] if mirrored else sides for mirrored in flips], axis=1)
             believed = np.stack([weights[::-1] if mirrored else weights for mirrored in flips], axis=1)
             images, points = (np.stack(parts) for parts in zip(*views, strict=True))
-            yield Sample(images, points, *swapped, *believed, occurrence, known)
+            yield Sample(images, points, swapped[0], swapped[1], believed[0], believed[1], occurrence, known)
 
     def view(self, face: LabelledFace, mirrored: bool, rng: Generator) -> tuple[UInt8, Float32]:
         """One crop of a photo, with landmarks that err as the landmark network does on faces that it has not seen."""

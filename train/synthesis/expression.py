@@ -192,10 +192,7 @@ def express(head: Head, neutral: Float32, body: Body, drawn: Drawn, *, lines: bo
         blink = index[f"eyeBlink_{side}"]
         asked = (drawn.right, drawn.left)[eye].get(43)
         shut = np.interp(asked, range(6), CLOSURE_LADDER) if asked else 0.0
-        if asked:
-            amount = shut * (reference - CLOSED_LIDS_MM) / -slopes[blink, eye]
-        else:
-            amount = drawn.droop[eye]
+        amount = shut * (reference - CLOSED_LIDS_MM) / -slopes[blink, eye] if asked else drawn.droop[eye]
         e[blink] += np.clip(amount, 0, max((reference - CLOSED_LIDS_MM) / -slopes[blink, eye], 0))
         aperture = _opening(head, neutral, *LIDS[eye]) + float(slopes[:, eye] @ e)
         apertures.append(aperture)

@@ -1,5 +1,6 @@
 """Glasses, hands and things in front of the face, drawn over the rendered picture."""
 
+import itertools
 from typing import NamedTuple
 
 import cv2
@@ -50,7 +51,9 @@ def cover(picture: Rendered, person: Person, camera: Camera, rng: Generator, bac
 
 def _polyline(shape: tuple[int, ...], points: NDArray[np.floating], width: float, *, closed: bool) -> Float32:
     mask = np.zeros(shape[:2], np.uint8)
-    cv2.polylines(mask, [np.round((points - 0.5) * 16).astype(np.int32)], closed, 255, max(round(width), 1), cv2.LINE_AA, 4)
+    cv2.polylines(
+        mask, [np.round((points - 0.5) * 16).astype(np.int32)], closed, 255, max(round(width), 1), cv2.LINE_AA, 4
+    )
     return (mask / np.float32(255) * np.float32(min(width, 1.0))).astype(np.float32)
 
 
@@ -61,13 +64,21 @@ def _filled(shape: tuple[int, ...], points: NDArray[np.floating]) -> Float32:
 
 
 def _glasses(
-    colour: Float32, picture: Rendered, person: Person, camera: Camera, rng: Generator, brightness: float, hidden: Float32
+    colour: Float32,
+    picture: Rendered,
+    person: Person,
+    camera: Camera,
+    rng: Generator,
+    brightness: float,
+    hidden: Float32,
 ) -> Float32:
     """Two lenses before the eyes, a bridge and temples; sunglasses hide what is behind them."""
     width, height = rng.uniform(2.4, 3.0), rng.uniform(1.5, 2.5)
     power = float(rng.uniform(2.0, 5.0))  # from oval to box
     a = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    outline = np.stack([np.sign(np.cos(a)) * abs(np.cos(a)) ** (2 / power), np.sign(np.sin(a)) * abs(np.sin(a)) ** (2 / power)], 1)
+    outline = np.stack(
+        [np.sign(np.cos(a)) * abs(np.cos(a)) ** (2 / power), np.sign(np.sin(a)) * abs(np.sin(a)) ** (2 / power)], 1
+    )
     scale = camera.focal / -picture.eyes_cm[:, 2].mean()  # pixels per cm
     thick = float(rng.uniform(0.06, 0.35)) * scale
     frame_colour = linear(np.full(3, rng.uniform(0.02, 0.35)) * rng.uniform(0.7, 1.3, 3)) * np.float32(brightness * 3)
@@ -89,7 +100,8 @@ def _glasses(
         else:
             gradient = np.linspace(1, 0, len(out), dtype=np.float32)[:, None]
             glare = float(rng.uniform(0, 0.12) if rng.random() < 0.8 else rng.uniform(0.1, 0.5)) * gradient
-            out = out * (1 - 0.06 * inside[..., None]) + (inside * glare * brightness * 3)[..., None]
+            out *= 1 - 0.06 * inside[..., None]
+            out += (inside * glare * brightness * 3)[..., None]
         rim = _polyline(colour.shape, seen, thick, closed=True)
         out += rim[..., None] * (frame_colour - out)
         outer, inner = lens[np.argmax(sign * lens[:, 0])], lens[np.argmin(sign * lens[:, 0])]
@@ -97,7 +109,7 @@ def _glasses(
         ear = np.array([sign * 7.6, eye[1] - 0.2, 1.5])
         temple = np.stack([outer * (1 - t) + ear * t for t in np.linspace(0, 1, 14)]) + [0, 0.3, 0]
         flat = camera.project(camera.to_camera(temple))
-        for first, second in zip(flat[:-1], flat[1:], strict=True):
+        for first, second in itertools.pairwise(flat):
             x, y = (int(np.clip(first[k], 0, len(out) - 1)) for k in (0, 1))
             if first[2] < 1 / max(picture.depth[y, x], 1e-6) + 0.2:
                 leg = _polyline(colour.shape, np.stack([first[:2], second[:2]]), thick * 0.9, closed=False)
@@ -131,10 +143,14 @@ def _thing(
         paint = (person.look.skin * light) * (slope * (0.55 + 0.45 * shading))[..., None]
         return mask, paint.astype(np.float32)
     if kind < 0.6:  # a mask
-        line = lm[[127, 116, 50, 6 if rng.random() < 0.5 else 195, 280, 345, 356, 361, 397, 378, 152, 149, 172, 132], :2]
+        line = lm[
+            [127, 116, 50, 6 if rng.random() < 0.5 else 195, 280, 345, 356, 361, 397, 378, 152, 149, 172, 132], :2
+        ]
         colour = linear(rng.uniform(0.55, 1.0, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0.05, 0.3)))
         folds = 1 + 0.06 * np.sin(y * size[0] * 0.5 / max(scale, 1))
-        return _filled(size, line), (colour * np.float32(brightness * 3) * (slope * folds)[..., None]).astype(np.float32)
+        return _filled(size, line), (colour * np.float32(brightness * 3) * (slope * folds)[..., None]).astype(
+            np.float32
+        )
     centre = lm[int(rng.choice([152, 17, 50, 280, 10, 61, 1])), :2] + rng.normal(0, 2.5 * scale, 2)
     mask8 = np.zeros(size, np.uint8)
     axes = (int(rng.uniform(1.5, 5) * scale), int(rng.uniform(1.5, 6) * scale))

@@ -36,6 +36,7 @@ _HABITS = {  # how much resting faces differ: standard deviation and limit of sh
 _MEN, _MEN_ODDS = ("short01", "short02", "short04"), (0.45, 0.45, 0.1)
 _WOMEN, _WOMEN_ODDS = ("long01", "ponytail01", "braid01", "short04", "short02"), (0.27, 0.24, 0.24, 0.08, 0.17)
 
+
 class Person(NamedTuple):
     """Everything of a person that stays the same from picture to picture."""
 
@@ -56,6 +57,7 @@ class Person(NamedTuple):
     lashes: tuple[float, float]  # darkness at the roots, length
     hem: float
 
+
 def make_person(head: Head, dataset: int, number: int) -> Person:
     """Person `number` of a dataset; the same for the same seed, wherever it is made."""
     rng = generator("shape", dataset, number)
@@ -75,7 +77,9 @@ def make_person(head: Head, dataset: int, number: int) -> Person:
     if style in head.hair:
         mesh = head.hair[style]
         hair_vertices = mesh.vertices + (offset[mesh.bind] * mesh.bind_weights[..., None]).sum(axis=1)
-    growth = {"shaven": float(rng.uniform(0.4, 0.95)), "bald": 0.0, "fedora": float(rng.uniform(0.5, 0.95))}.get(style, 0.96)
+    growth = {"shaven": float(rng.uniform(0.4, 0.95)), "bald": 0.0, "fedora": float(rng.uniform(0.5, 0.95))}.get(
+        style, 0.96
+    )
     rng = generator("colours", dataset, number)
     centres = head.eye_centres + np.stack([offset[eye].mean(axis=0) for eye in head.eyes])
     return Person(
@@ -97,6 +101,7 @@ def make_person(head: Head, dataset: int, number: int) -> Person:
         hem=float(rng.uniform(-15, -12)),
     )
 
+
 def _style(rng: Generator, look: Look) -> str:
     kind = rng.random()
     if kind < 0.70:
@@ -108,6 +113,7 @@ def _style(rng: Generator, look: Look) -> str:
         return "fedora"
     return "shaven" if kind < 0.92 or look.female else "bald"
 
+
 def _colours(look: Look, rng: Generator) -> Float32:
     colours = np.zeros((11, 3), np.float32)
     colours[[FACE, HEAD]] = look.skin
@@ -116,12 +122,13 @@ def _colours(look: Look, rng: Generator) -> Float32:
     colours[GUMS] = (0.42, 0.13, 0.13)
     teeth = linear(np.array([228, 218, 195]) / 255) * rng.uniform(0.8, 1.05)
     colours[TEETH] = teeth * [1, 1, rng.uniform(0.75, 1)]
-    colours[EYE] = np.array([0.60, 0.575, 0.55]) * rng.uniform(0.75, 1.1)
+    colours[EYE] = np.array([0.60, 0.575, 0.55]) * rng.uniform(0.75, 1.1) * (1 - 0.4 * look.tone / 7)  # or they glow
     colours[HAIR] = look.hair
     colours[HAT] = linear(rng.uniform(0.05, 0.8, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0.05, 0.5)))
     colours[CLOTH] = linear(rng.uniform(0.05, 0.95, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0.05, 0.95)))
     colours[LASH] = (0.01, 0.008, 0.008)
     return colours
+
 
 def _iris(head: Head, look: Look, rng: Generator) -> Float32:
     brown = look.tone > 3 or rng.random() < 0.55
@@ -130,6 +137,7 @@ def _iris(head: Head, look: Look, rng: Generator) -> Float32:
         warm = max(head.irises, key=lambda each: float(each[60:100, 30:50, 0].mean() - each[60:100, 30:50, 2].mean()))
         image = warm * (float(rng.uniform(0.15, 0.7)) * np.array([1, 0.85, 0.7], np.float32))
     return np.ascontiguousarray(image * np.float32(rng.uniform(0.7, 1.3)), dtype=np.float32)
+
 
 def _scalp(head: Head, rng: Generator) -> Float32:
     """(V,) 1 where hair grows: above a hairline that falls from the forehead round the ears to the neck."""

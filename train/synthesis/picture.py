@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.synthesis.assets import EYE, FACE, HAIR, HAT, HEAD, LASH, TEETH, Head, HairMesh
+from train.synthesis.assets import EYE, FACE, HAIR, HAT, HEAD, TEETH, HairMesh, Head
 from train.synthesis.expression import Expression
 from train.synthesis.person import Person
 from train.synthesis.raster import (
@@ -65,14 +65,12 @@ class Renderer:
         normal = vertex_normals(position, self._skin)
         opened = float(np.clip(expression.coefficients[head.expression_index["jawOpen"]] / 0.45, 0, 1))
         occlusion = self._occlusion[0] * (1 - opened) + self._occlusion[1] * opened
-        surface = Surface(
-            position, rest, normal, occlusion, person.scalp, head.triangles, head.material, head.uv
-        )
+        surface = Surface(position, rest, normal, occlusion, person.scalp, head.triangles, head.material, head.uv)
         hair = head.hair.get(person.hair)
         if hair is not None:
             surface = _with_hair(surface, hair, person, camera.to_camera(person.hair_vertices))
         seen = camera.project(surface.position)
-        xy, inverse = np.ascontiguousarray(seen[:, :2]), 1 / seen[:, 2]
+        xy, inverse = np.ascontiguousarray(seen[:, :2]), np.asarray(1 / seen[:, 2], np.float32)
         size = camera.size
         ids, depth = np.full((size, size), -1, np.int32), np.zeros((size, size), np.float32)
         bary = np.zeros((size, size, 2), np.float32)
@@ -97,7 +95,11 @@ class Renderer:
         points = (rest[head.landmark_vertices] * head.landmark_weights[..., None]).sum(axis=1)
         for side, (first, last) in enumerate(_IRIS):
             centre = person.eye_centres[side]
-            turned = (points[first:last] - centre) @ gaze_rotation(0, 0, side).T @ gaze_rotation(*expression.drawn.gaze, side)
+            turned = (
+                (points[first:last] - centre)
+                @ gaze_rotation(0, 0, side).T
+                @ gaze_rotation(*expression.drawn.gaze, side)
+            )
             points[first:last] = centre + turned
         return np.asarray(points, dtype=np.float32)
 

@@ -14,9 +14,16 @@ UInt8 = NDArray[np.uint8]
 _EDGE = -1e-6  # pixels on an edge belong to both triangles
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def rasterise(
-    xy: Float32, inverse: Float32, triangles: Int32, culled: UInt8, first: int, ids: Int32, depth: Float32, bary: Float32
+    xy: Float32,
+    inverse: Float32,
+    triangles: Int32,
+    culled: UInt8,
+    first: int,
+    ids: Int32,
+    depth: Float32,
+    bary: Float32,
 ) -> None:
     """Draw triangles (T, 3) of vertices xy (V, 2) in pixels and inverse distance (V,) over ids, depth (H, W).
 
@@ -57,7 +64,7 @@ def rasterise(
                 wc += step_c
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def rasterise_cut(
     xy: Float32,
     inverse: Float32,
@@ -108,7 +115,7 @@ def rasterise_cut(
                     bary[y, x, 1] = qc
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def depth_map(xy: Float32, height: Float32, triangles: Int32, out: Float32) -> None:
     """The largest height (V,) towards the viewer of an orthographic view at each pixel of out (S, S)."""
     side = out.shape[0]
@@ -132,7 +139,7 @@ def depth_map(xy: Float32, height: Float32, triangles: Int32, out: Float32) -> N
                     out[y, x] = max(out[y, x], h)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def vertex_normals(vertices: Float32, triangles: Int32) -> Float32:
     """(V, 3), (T, 3) -> (V, 3) unit normals, weighted by area."""
     out = np.zeros_like(vertices)
@@ -169,7 +176,7 @@ def ambient_occlusion(vertices: Float32, normals: Float32, triangles: Int32, dir
         weight = np.maximum(normals @ d, 0)
         whole += weight
         seen += weight * (height >= out[y, x] - 0.25)
-    return (seen / whole).astype(np.float32)
+    return np.asarray(seen / whole, dtype=np.float32)
 
 
 def orthographic(

@@ -55,7 +55,14 @@ def render(renderer: Renderer, person: Person, number: int, size: int) -> Sample
 
 
 def picture(
-    renderer: Renderer, person: Person, drawn: Drawn, scene: Scene, number: int, *, take: int = -1, frontal: bool = False
+    renderer: Renderer,
+    person: Person,
+    drawn: Drawn,
+    scene: Scene,
+    number: int,
+    *,
+    take: int = -1,
+    frontal: bool = False,
 ) -> Sample:
     """The sample of a given expression in a given scene. Samples of one `take` share background and occluder."""
     dataset, who = person.seed
@@ -105,4 +112,3 @@ def _known(renderer: Renderer, expression: Expression, visibility: UInt8) -> tup
             if (visibility[where] == COVERED).mean() > 0.5:
                 side[i] = np.nan
     return right, left
-

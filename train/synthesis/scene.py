@@ -52,7 +52,11 @@ def draw_scene(rng: Generator, size: int, shine: float, *, frontal: bool = False
     """A pose, a camera and a light."""
     spread = 0.15 if frontal else 1.0
     wide = rng.random() < 0.12
-    yaw = float(rng.uniform(-1.05, 1.05)) if wide and not frontal else float(np.clip(rng.normal(0, 0.30), -1.1, 1.1)) * spread
+    yaw = (
+        float(rng.uniform(-1.05, 1.05))
+        if wide and not frontal
+        else float(np.clip(rng.normal(0, 0.30), -1.1, 1.1)) * spread
+    )
     pitch_down, roll = float(rng.normal(0.02, 0.15) * spread), float(rng.normal(0, 0.12) * spread)
     distance = float(np.exp(rng.uniform(np.log(38), np.log(220))))
     half = float(rng.uniform(10.5, 14.5))
@@ -61,14 +65,14 @@ def draw_scene(rng: Generator, size: int, shine: float, *, frontal: bool = False
     centre = (size / 2 + offset[0] * focal / distance, size / 2 + offset[1] * focal / distance)
     camera = Camera(np.eye(3), np.array([0.0, 0.0, -distance - _FACE_PLANE_CM]), focal, centre, size)
     scene = Scene(camera, (0.0, 0.0, 0.0), _draw_light(rng, shine), float(np.exp(rng.normal(0, 0.22))))
-    pitch, yaw_right, tilt = (float(v) for v in np.degrees([-pitch_down, -yaw, -roll]))
+    pitch, yaw_right, tilt = (float(v) for v in np.degrees([-pitch_down, -yaw, roll]))
     return posed(scene, (pitch, yaw_right, tilt))
 
 
 def posed(scene: Scene, pose: tuple[float, float, float]) -> Scene:
     """The scene with the head turned to pitch, yaw, roll (degrees) about the neck, everything else unchanged."""
     pitch, yaw, roll = np.radians(pose)
-    rotation = _about_z(-roll) @ _about_x(-pitch) @ _about_y(-yaw)
+    rotation = _about_z(roll) @ _about_x(-pitch) @ _about_y(-yaw)
     camera = scene.camera
     before = camera.rotation @ _PIVOT + camera.shift  # where the neck is stays
     return scene._replace(pose=pose, camera=camera._replace(rotation=rotation, shift=before - rotation @ _PIVOT))

@@ -88,12 +88,14 @@ def develop(x: Float32, rng: Generator) -> bytes:
         x = cv2.resize(cv2.resize(x, (small, small), interpolation=cv2.INTER_AREA), (size, size)).astype(np.float32)
     if rng.random() < 0.3:
         v = np.linspace(-1, 1, size, dtype=np.float32) ** 2
-        x = x * (1 - np.float32(rng.uniform(0.05, 0.3)) * (v[:, None] + v)[..., None] / 2)
+        x = np.asarray(x * (1 - np.float32(rng.uniform(0.05, 0.3)) * (v[:, None] + v)[..., None] / 2), np.float32)
     x = x * np.exp(rng.normal(0, 0.04, 3)).astype(np.float32)
     tile = _noise_tile()
     top, left = (int(v) for v in rng.integers(0, 1024 - size, 2)) if size < 1024 else (0, 0)
     noise = tile[top : top + size, left : left + size]
-    x = x + noise * (np.float32(rng.uniform(0.0005, 0.006)) + np.float32(rng.uniform(0, 0.025)) * np.sqrt(np.clip(x, 0, 1)))
+    x = x + noise * (
+        np.float32(rng.uniform(0.0005, 0.006)) + np.float32(rng.uniform(0, 0.025)) * np.sqrt(np.clip(x, 0, 1))
+    )
     x = x / (1 + np.float32(0.18) * np.maximum(x, 0))
     if rng.random() < 0.5:
         x = (x - 0.18) * np.float32(rng.uniform(0.85, 1.15)) + np.float32(0.18 + rng.normal(0, 0.02))

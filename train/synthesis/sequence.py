@@ -1,4 +1,4 @@
-"""The same person moving: from expression to expression, with gaze, blinks and a drifting head, at 30 frames a second."""
+"""The same person moving from expression to expression, with gaze, blinks and a drifting head, 30 frames a second."""
 
 from collections.abc import Iterator
 
@@ -40,8 +40,8 @@ def sequence(renderer: Renderer, person: Person, frames: int, size: int) -> Iter
     for t in range(frames):
         drawn = path[t]
         if blinks[t]:
-            sides = ({**side, 43: max(float(blinks[t]), side.get(43, 0.0))} for side in (drawn.right, drawn.left))
-            drawn = drawn._replace(**dict(zip(("right", "left"), sides, strict=True)))
+            right, left = ({**side, 43: max(float(blinks[t]), side.get(43, 0.0))} for side in (drawn.right, drawn.left))
+            drawn = drawn._replace(right=right, left=left)
         yield picture(renderer, person, drawn, _turned(scene, drift[t]), t, take=0, frontal=True)
 
 

@@ -3,7 +3,7 @@
 colour = albedo * (ambient * occlusion + key * diffuse * shadow) + key * highlight + reflection of the surroundings.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -61,18 +61,25 @@ class Light(NamedTuple):
 
 
 def shade(
-    surface: Surface, paint: Paint, light: Light, ids: Int32, bary: Float32, shadow: Float32, basis: Float32, centre: Float32
+    surface: Surface,
+    paint: Paint,
+    light: Light,
+    ids: Int32,
+    bary: Float32,
+    shadow: Float32,
+    basis: Float32,
+    centre: Float32,
 ) -> tuple[Float32, UInt8]:
     """(H, W, 3) linear colour and (H, W) material + 1 (0 where nothing is) of the pixels in ids."""
-    return _shade(  # type: ignore[no-any-return]
-        *surface, *paint, *light, ids, bary, shadow, basis, centre, _WRAP, _ROUGH, _SHINE
-    )  # fmt: skip
+    given: tuple[Any, ...] = (*surface, *paint, *light, ids, bary, shadow, basis, centre, _WRAP, _ROUGH, _SHINE)
+    colour, labels = _shade(*given)
+    return colour, labels
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def _ambient(n: Float32, sh: Float32, channel: int) -> float:
     x, y, z = n[0], n[1], n[2]
-    return (
+    return float(
         sh[0, channel]
         + sh[1, channel] * y
         + sh[2, channel] * z
@@ -85,7 +92,7 @@ def _ambient(n: Float32, sh: Float32, channel: int) -> float:
     )
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def _shade(
     position: Float32, rest: Float32, normal: Float32, occlusion: Float32, scalp: Float32, triangles: Int32,
     material: UInt8, uv: Float32, albedo: Float32, height: Float32, gloss: Float32, flat: Float32, iris: Float32,
@@ -165,7 +172,7 @@ def _shade(
                 rough = 0.8
                 for k in range(3):
                     colour[k] = flat[CLOTH, k]
-            elif kind == FACE or kind == HEAD:
+            elif kind in (FACE, HEAD):
                 for k in range(3):
                     colour[k] += hair * (flat[HAIR, k] - colour[k])
                 rough += 0.2 * hair
@@ -233,7 +240,7 @@ def _shade(
                     i, j = int(py + 1.8 * dy), int(px + 1.8 * dx)
                     if i < 0 or j < 0 or i >= shadow.shape[0] or j >= shadow.shape[0] or shadow[i, j] < sz + 0.15:
                         lit += 1.0 / 9.0
-            if kind == SOCKET or kind == GUMS or kind == TEETH:
+            if kind in (SOCKET, GUMS, TEETH):
                 lit = 0.5 * lit + 0.5 * ao
             w = wrap[kind] if label != CLOTH + 1 else 0.0
             hx, hy, hz = lx + vx, ly + vy, lz + vz

@@ -5,6 +5,7 @@ random differences. Colours are linear light; heights are in units of the bump m
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -22,6 +23,15 @@ _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 
 _UPPER_LID = (33, 246, 161, 160, 159, 158, 157, 173, 133)
 _LOWER_LID = (33, 7, 163, 144, 145, 153, 154, 155, 133)
 _BROW_TOP, _BROW_BOTTOM = (107, 66, 105, 63, 70), (55, 65, 52, 53, 46)  # from the nose outwards
+_MOUSTACHE = (216, 206, 98, 97, 2, 326, 327, 426, 436, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185, 61)
+_GOATEE = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 422, 430, 394, 379, 378, 400, 377, 152, 148, 176, 149, 150, 169,
+    210, 202,
+)  # fmt: skip
+_BEARD = (
+    234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 366, 376,
+    411, 427, 436, 426, 2, 206, 216, 207, 187, 147, 137,
+)  # fmt: skip
 SKIN_TONES = linear(
     np.array(
         [(250, 222, 202), (241, 201, 174), (226, 178, 145), (201, 149, 112),
@@ -195,7 +205,8 @@ def _mix(albedo: Float32, mask: Float32, colour: NDArray[np.floating], amount: f
 
 def _blob(centre: NDArray[np.floating], radius_x: float, radius_y: float) -> Float32:
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
-    return np.exp(-(((x - centre[0]) / radius_x) ** 2) - ((y - centre[1]) / radius_y) ** 2).astype(np.float32)
+    squared = ((x - centre[0]) / radius_x) ** 2 + ((y - centre[1]) / radius_y) ** 2
+    return np.asarray(np.exp(-squared), dtype=np.float32)
 
 
 def _polygon(points: NDArray[np.floating], blur: float) -> Float32:
@@ -220,11 +231,8 @@ def _masks(head: Head) -> Masks:
     lips = _polygon(p[list(_LIPS)], 1.2)
     line = np.maximum(_stroke(p[list(_UPPER_LID)], 2, 0.7), 0.6 * _stroke(p[list(_LOWER_LID)], 2, 0.7))
     upper_lid = _polygon(np.concatenate([p[list(_UPPER_LID)], p[[190, 56, 28, 27, 29, 30, 247]]]), 3)
-    moustache = _polygon(
-        np.concatenate([p[[216, 206, 98]], p[[97, 2, 326, 327]], p[[426, 436, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185, 61]]]), 3
-    )  # fmt: skip
-    goatee = _polygon(p[[61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 422, 430, 394, 379, 378, 400, 377, 152, 148, 176, 149, 150, 169, 210, 202]], 5)  # fmt: skip
-    jaw = p[[234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 366, 376, 411, 427, 436, 426, 2, 206, 216, 207, 187, 147, 137]]  # fmt: skip
+    moustache = _polygon(p[list(_MOUSTACHE)], 3)
+    goatee = _polygon(p[list(_GOATEE)], 5)
     no_lips = 1 - np.clip(lips * 1.5, 0, 1)
     brow = _polygon(np.concatenate([p[list(_BROW_TOP)], p[list(_BROW_BOTTOM)][::-1]]), 4)
     return Masks(
@@ -236,7 +244,7 @@ def _masks(head: Head) -> Masks:
         lid_line=_both(line),
         moustache=moustache * no_lips,
         goatee=goatee * no_lips,
-        beard=_polygon(jaw, 7) * no_lips,
+        beard=_polygon(p[list(_BEARD)], 7) * no_lips,
         t_zone=np.maximum(_blob(p[4], 22, 70), _blob(p[9], 80, 30)),
         brows=_both(brow),
         mouth_line=_stroke(p[[78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]], 2, 0.8),
@@ -256,7 +264,9 @@ def _marks(albedo: Float32, rng: Generator, dark: float) -> None:
         spots = np.zeros((SIDE, SIDE), np.uint8)
         for x, y in rng.uniform(60, SIDE - 60, (count, 2)):
             radius = rng.uniform(*radii)
-            cv2.circle(spots, (int(x * 16), int(y * 16)), int(radius * 16), int(rng.integers(90, 230)), -1, cv2.LINE_AA, 4)
+            cv2.circle(
+                spots, (int(x * 16), int(y * 16)), int(radius * 16), int(rng.integers(90, 230)), -1, cv2.LINE_AA, 4
+            )
         albedo *= 1 + (spots / np.float32(255))[..., None] * (np.array(colour, np.float32) - 1)
 
 
@@ -319,7 +329,7 @@ def _beard(m: Masks, look: Look, rng: Generator) -> Float32 | None:
     hairs = np.clip(hairs * 1.5 + 0.6, 0, 1)
     edge = np.clip(area * 1.6 + 0.25 * _noise(rng, 24, 2) - 0.3, 0, 1)
     density = 0.35 * look.beard_density if look.beard == "stubble" else 0.35 + 0.6 * look.beard_density
-    return (edge * (0.35 + 0.65 * hairs) * density).astype(np.float32)
+    return np.asarray(edge * (0.35 + 0.65 * hairs) * density, dtype=np.float32)
 
 
 def _curve(points: NDArray[np.floating], steps: int = 24) -> NDArray[np.floating]:
@@ -332,7 +342,7 @@ def _curve(points: NDArray[np.floating], steps: int = 24) -> NDArray[np.floating
 class _Plan(NamedTuple):
     """One family of lines on the right half: curves through points (n, 2), width and softness in px, strength."""
 
-    curves: list[tuple[NDArray[np.floating], float]]
+    curves: Sequence[tuple[NDArray[np.floating], float]]
     width: float
     blur: float
 
@@ -356,7 +366,10 @@ def _plans(p: Float32) -> dict[str, _Plan]:
     inner_forehead = []
     for t in (0.15, 0.7):
         inner_forehead.append(
-            (np.stack([between(66, 69, 0.45 + t) + [-2, -2], between(107, 108, 0.35 + t), between(9, 151, 0.2 + t)]), 0.9)
+            (
+                np.stack([between(66, 69, 0.45 + t) + [-2, -2], between(107, 108, 0.35 + t), between(9, 151, 0.2 + t)]),
+                0.9,
+            )
         )
     inner_brow = p[55]
     glabella = [
@@ -369,7 +382,7 @@ def _plans(p: Float32) -> dict[str, _Plan]:
         ray = np.array([-np.cos(a), np.sin(a)])
         crow.append((np.stack([p[33] + 9 * ray, p[33] + 22 * ray + [0, 1.5], p[33] + 34 * ray + [0, 4]]), 0.8))
     lower = p[[33, 7, 163, 144, 145, 153, 154, 155, 133]]
-    under = [(lower[1:] + [0, 4.5], 0.8), (lower[2:] + [0, 11.0], 0.7)]
+    under = [(np.add(lower[1:], (0, 4.5)), 0.8), (np.add(lower[2:], (0, 11.0)), 0.7)]
     root = []
     for offset in (-6, 1, 8):
         root.append((np.stack([p[193] + [-7, offset + 5], p[122] + [1, offset], p[6] + [-3, offset - 5]]), 0.85))
