@@ -82,6 +82,21 @@ def render(
 
 
 @main.command()
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Shards.")
+@click.option("--peer-python", type=click.Path(path_type=Path), required=True, help="Python that has mediapipe.")
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
+def check_renders(folder: Path, peer_python: Path, write: Path | None) -> None:
+    """How a teacher that never saw rendered faces sees them."""
+    from train.evaluation.document import replace_figures
+    from train.evaluation.renders import report
+
+    text = report(folder, peer_python)
+    click.echo(text)
+    if write is not None:
+        replace_figures(write, text)
+
+
+@main.command()
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
 def evaluate(write: Path | None) -> None:
     """The shipped weights on the evaluation material, as the pipeline runs them."""
