@@ -47,7 +47,9 @@ def report(folder: Path, peer_python: Path) -> str:
     ]
     for name, chosen in rows:
         seen = chosen & found
-        lines.append(f"| {name} | {chosen.sum()} | {100 * found[chosen].mean():.1f} % | {100 * np.median(off[seen]):.2f} % |")
+        lines.append(
+            f"| {name} | {chosen.sum()} | {100 * found[chosen].mean():.1f} % | {100 * np.median(off[seen]):.2f} % |"
+        )
     lines += ["", "Targets: 97 % of unoccluded faces with |yaw| < 40° found, landmark distance at most 4 %.", ""]
     lines += ["Correlation of the teacher's blendshapes with our labels (faces found, yaw < 40°):", ""]
     lines += ["| " + " | ".join(au for au, _ in _SHAPES) + " |", "|" + "---|" * len(_SHAPES)]
@@ -56,9 +58,7 @@ def report(folder: Path, peer_python: Path) -> str:
     return "\n".join([*lines, "| " + " | ".join(values) + " |"])
 
 
-def _follows(
-    renders: Renders, shapes: NDArray[np.float32], chosen: NDArray[np.bool_], au: str, shape: str
-) -> float:
+def _follows(renders: Renders, shapes: NDArray[np.float32], chosen: NDArray[np.bool_], au: str, shape: str) -> float:
     a = AU_COLUMNS.index(au)
     label = np.fmax(renders.left[:, a], renders.right[:, a])
     columns = [i for i, name in enumerate(BLENDSHAPES) if name in (shape, f"{shape}Left", f"{shape}Right")]
@@ -67,7 +67,7 @@ def _follows(
 
 
 def _teacher(folder: Path, peer_python: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    script = Path(__file__).with_name("teacher_images.py")
+    script = Path(__file__).parents[2] / "benchmarks" / "mediapipe_images.py"
     bundle = material() / "models" / "face_landmarker.task"
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "teacher.npz"

@@ -58,6 +58,13 @@ class Runner:
                 seen.append(Seen(faces, self._aus(frame.picture, faces)))
         return seen
 
+    def file(self, data: bytes, suffix: str) -> Seen:
+        """One picture, from the bytes of its file."""
+        with tempfile.NamedTemporaryFile(suffix=suffix) as file:
+            file.write(data)
+            file.flush()
+            return self.frames(Path(file.name))[0]
+
     def photos(self, part: Part, *, start: str = "", mirror: bool = False) -> Iterator[tuple[LabelledFace, Seen]]:
         """The photos of a part whose names begin with `start`, from their own file bytes; or mirrored, as PNG."""
         import cv2

@@ -18,6 +18,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
+from torch.nn.functional import smooth_l1_loss
 from torch.utils.data import DataLoader, IterableDataset
 
 from rtau.align import apply, crop_transform, invert, roi_from_landmarks
@@ -48,6 +49,7 @@ EYE_LEVEL_PX = 42.0  # height of the eye line in the crop
 SIDED = tuple(au.sided for au in CATALOGUE)
 _UNSURE = 0.4  # intensities this near to the occurrence threshold are not used as occurrence
 _BLIND = 0.2  # share of views without landmarks
+_EMPHASIS = 0.4  # how much more an intensity counts per level
 _MAX_CLASS_WEIGHT = 4.0  # very rare AUs have too few faces to carry more
 STABLE_POINTS = (33, 133, 362, 263, 168, 6, 2, 98, 327)  # mesh points that expressions move little
 
@@ -129,14 +131,15 @@ def run(config: AunceConfig) -> None:
         first, second = out.embeddings[0::2], out.embeddings[1::2]
         occurrence, known = batch.occurrence, batch.known
         kinds = contrast.draw(len(AU_COLUMNS), generator)
-        wrong = (out.left - batch.left.flatten(0, 1)).abs() * batch.left_weight.flatten(0, 1)
-        wrong = wrong + (out.right - batch.right.flatten(0, 1)).abs() * batch.right_weight.flatten(0, 1)
-        believed = (batch.left_weight.sum() + batch.right_weight.sum()).clamp(min=1)
+        labels = torch.stack([batch.left, batch.right]).flatten(1, 2)
+        believed = torch.stack([batch.left_weight, batch.right_weight]).flatten(1, 2)
+        believed = believed * (1 + _EMPHASIS * labels)  # most AUs are absent in most faces
+        wrong = smooth_l1_loss(torch.stack([out.left, out.right]), labels, reduction="none") * believed
         twice = occurrence.repeat_interleave(2, dim=0), known.repeat_interleave(2, dim=0)
         return {
             "contrast": config.contrast * contrast(first, second, occurrence, known, kinds, weights),
             "entropy": config.cross_entropy * entropy(out.logits, *twice),
-            "intensity": config.regression * wrong.sum() / believed,
+            "intensity": config.regression * wrong.sum() / believed.sum().clamp(min=1),
         }
 
     def measure(model: nn.Module) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 Runs in its own virtual environment, which needs nothing of this project:
     python3 -m venv .venv-mediapipe && .venv-mediapipe/bin/pip install mediapipe opencv-python-headless
-    .venv-mediapipe/bin/python train/evaluation/teacher_images.py BUNDLE OUT.npz SHARD.tar...
+    .venv-mediapipe/bin/python benchmarks/mediapipe_images.py BUNDLE OUT.npz SHARD.tar...
 """
 
 import sys
