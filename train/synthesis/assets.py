@@ -90,7 +90,7 @@ def load_head(folder: Path) -> Head:
     path = folder / "ict_face" / "ict_face.npz"
     if not path.exists():
         raise FileNotFoundError(
-            f"{path}: the face model is missing; `python -m train assets FOLDER` fetches it, or name its folder"
+            f"{path}: the face model is missing; name the folder that has ict_face/ with --assets"
         )
     model = np.load(path, allow_pickle=False)
     maps = np.load(folder / "ict_face" / "landmark_maps.npz", allow_pickle=False)
