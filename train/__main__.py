@@ -98,6 +98,19 @@ def check_renders(folder: Path, peer_python: Path, write: Path | None) -> None:
 
 @main.command()
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
+def cards(write: Path | None) -> None:
+    """The shipped models: what each was trained on, reaches, and cannot do."""
+    from train.evaluation.cards import report
+    from train.evaluation.document import replace_figures
+
+    text = report()
+    click.echo(text)
+    if write is not None:
+        replace_figures(write, text)
+
+
+@main.command()
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
 def evaluate(write: Path | None) -> None:
     """The shipped weights on the evaluation material, as the pipeline runs them."""
     from train.evaluation.document import replace_figures

@@ -89,9 +89,7 @@ def load_head(folder: Path) -> Head:
     """Read the assets once per process. Raises FileNotFoundError naming what is missing."""
     path = folder / "ict_face" / "ict_face.npz"
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path}: the face model is missing; name the folder that has ict_face/ with --assets"
-        )
+        raise FileNotFoundError(f"{path}: the face model is missing; name the folder that has ict_face/ with --assets")
     model = np.load(path, allow_pickle=False)
     maps = np.load(folder / "ict_face" / "landmark_maps.npz", allow_pickle=False)
     regions = {str(name): i for i, name in enumerate(model["region_names"])}
