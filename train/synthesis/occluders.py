@@ -1,6 +1,5 @@
 """Glasses, hands and things in front of the face, drawn over the rendered picture."""
 
-import itertools
 from typing import NamedTuple
 
 import cv2
@@ -84,7 +83,7 @@ def _glasses(
     frame_colour = linear(np.full(3, rng.uniform(0.02, 0.35)) * rng.uniform(0.7, 1.3, 3)) * np.float32(brightness * 3)
     dark = rng.random() < 0.15
     out, drop = colour.copy(), rng.uniform(-0.5, 0.1)
-    tips = []
+    tips, legs = [], []
     for side, sign in ((0, -1.0), (1, 1.0)):
         eye = person.eye_centres[side]
         lens = np.zeros((40, 3))
@@ -109,13 +108,14 @@ def _glasses(
         ear = np.array([sign * 7.6, eye[1] - 0.2, 1.5])
         temple = np.stack([outer * (1 - t) + ear * t for t in np.linspace(0, 1, 14)]) + [0, 0.3, 0]
         flat = camera.project(camera.to_camera(temple))
-        for first, second in itertools.pairwise(flat):
-            x, y = (int(np.clip(first[k], 0, len(out) - 1)) for k in (0, 1))
-            if first[2] < 1 / max(picture.depth[y, x], 1e-6) + 0.2:
-                leg = _polyline(colour.shape, np.stack([first[:2], second[:2]]), thick * 0.9, closed=False)
-                out += leg[..., None] * (frame_colour - out)
+        x, y = (flat[:, k].astype(int).clip(0, len(out) - 1) for k in (0, 1))
+        before = flat[:, 2] < 1 / np.maximum(picture.depth[y, x], 1e-6) + 0.2
+        legs.append(flat[: len(flat) if before.all() else max(int(before.argmin()), 1), :2])
     bridge = camera.project(camera.to_camera(np.stack([tips[0], (tips[0] + tips[1]) / 2 + [0, 0.25, 0.2], tips[1]])))
-    out += _polyline(colour.shape, bridge[:, :2], thick, closed=False)[..., None] * (frame_colour - out)
+    frame = _polyline(colour.shape, bridge[:, :2], thick, closed=False)
+    for leg in legs:
+        frame = np.maximum(frame, _polyline(colour.shape, leg, thick * 0.9, closed=False))
+    out += frame[..., None] * (frame_colour - out)
     return out
 
 
