@@ -97,6 +97,18 @@ def check_renders(folder: Path, peer_python: Path, write: Path | None) -> None:
 
 
 @main.command()
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Shards.")
+@click.option("--peer-python", type=click.Path(path_type=Path), required=True, help="Python that has mediapipe.")
+def teacher_offsets(folder: Path, peer_python: Path) -> None:
+    """Where the teacher places each landmark on rendered heads: rewrites train/data/teacher_offsets.npy."""
+    import numpy as np
+
+    from train.evaluation.renders import teacher_offsets as measure
+
+    np.save(Path(__file__).with_name("data") / "teacher_offsets.npy", measure(folder, peer_python))
+
+
+@main.command()
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
 def cards(write: Path | None) -> None:
     """The shipped models: what each was trained on, reaches, and cannot do."""

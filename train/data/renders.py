@@ -8,12 +8,12 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rtau.align import apply, roi_from_landmarks
+from rtau.align import apply, inter_ocular, roi_from_landmarks
 from rtau.config import PipelineConfig
 from rtau.engines import open_engine
 from rtau.models import Artifact, load_artifact
 from train.data.augment import jittered, warp
-from train.data.photos import pose_degrees, read_rgb
+from train.data.photos import LabelledFace, pose_degrees, read_rgb
 from train.export import normalised
 from train.synthesis.shards import read_shards
 
@@ -29,7 +29,9 @@ class Renders(NamedTuple):
     right: Float32  # (F, 20)
     landmarks: Float32  # (F, 478, 3) exact
     visibility: UInt8  # (F, 478)
-    pose: Float32  # (F, 3)
+    pose: Float32  # (F, 3) pitch, yaw, roll in degrees
+    rotation: Float32  # (F, 3, 3) head -> camera
+    focal: Float32  # (F,) pixels
     person: NDArray[np.int64]  # (F,)
     tone: Float32  # (F,)
     found: Float32  # (F, K, 478, 2) the landmark network's, K times with another region
@@ -38,8 +40,34 @@ class Renders(NamedTuple):
     def image(self, i: int) -> UInt8:
         return read_rgb(self.jpegs[i], f"rendered face {i}")
 
+    def face(self, i: int, depth: float) -> LabelledFace:
+        """A rendered face as the teacher would label it, had it seen it exactly.
+
+        Landmarks move by `teacher_offsets.npy`; z is in pixels and its mean `depth` eye distances, as the teacher's.
+        """
+        moved = _OFFSETS @ self.rotation[i].T
+        exact = self.landmarks[i]
+        per_cm = self.focal[i] / exact[:, 2:]
+        xy = exact[:, :2] + moved[:, :2] * per_cm * [1, -1]
+        z = (exact[:, 2:] - moved[:, 2:] - exact[:, 2].mean()) * per_cm
+        landmarks = np.concatenate([xy, z + depth * inter_ocular(exact)], axis=1).astype(np.float32)
+        placed = np.eye(4)
+        placed[:3, :3] = self.rotation[i] @ _CANONICAL
+        return LabelledFace(
+            name=f"rendered {i}",
+            source="rendered",
+            image=self.image(i),
+            landmarks=landmarks,
+            pose=pose_degrees(placed),
+            blendshapes=np.zeros(52, np.float32),
+            faces_in_picture=1,
+            attributes={},
+        )
+
 
 _TRIES = 2
+_OFFSETS: Float32 = np.load(Path(__file__).with_name("teacher_offsets.npy"), allow_pickle=False)
+_CANONICAL = np.array([[1, 0, 0], [0, 0.99832, 0.05796], [0, -0.05796, 0.99832]])  # the teacher's upright face -> ours
 _NEAR = 0.15  # landmarks farther from the truth than this share of the eye distance are not the face's
 
 
@@ -71,6 +99,8 @@ def load_renders(folder: Path) -> Renders:
         exact,
         joined["visibility"].astype(np.uint8),
         pose,
+        placed[:, :3, :3],
+        joined["camera"][:, 12].astype(np.float32),
         joined["person"].astype(np.int64),
         joined["tone"].astype(np.float32),
         found,

@@ -16,6 +16,7 @@ from rtau.facs import AU_COLUMNS
 from train.data.photos import BLENDSHAPES
 from train.data.renders import Renders, load_renders
 from train.data.split import material
+from train.synthesis.assets import assets_folder, load_head
 from train.synthesis.picture import COVERED
 
 _FREE = 0.03  # at most this share of landmarks covered: an unoccluded face
@@ -75,3 +76,20 @@ def _teacher(folder: Path, peer_python: Path) -> tuple[NDArray[np.float32], NDAr
         subprocess.run([str(peer_python), str(script), str(bundle), str(out), *shards], check=True)
         with np.load(out, allow_pickle=False) as data:
             return data["landmarks"], data["blendshapes"]
+
+
+def teacher_offsets(folder: Path, peer_python: Path) -> NDArray[np.float32]:
+    """(478, 3) cm in the frame of the head: where the teacher's landmarks lie beside ours, at the median, symmetric.
+
+    Read from nearly frontal faces, so that depth stays as it is.
+    """
+    renders = load_renders(folder)
+    landmarks, _ = _teacher(folder, peer_python)
+    chosen = np.isfinite(landmarks[:, 0, 0]) & (np.abs(renders.pose[:, :2]).max(axis=1) < 20)
+    chosen &= (renders.visibility == COVERED).mean(axis=1) <= _FREE
+    scale = renders.landmarks[chosen, :, 2] / renders.focal[chosen, None]  # cm per pixel
+    moved = (landmarks[chosen] - renders.landmarks[chosen, :, :2]) * scale[..., None] * [1, -1]
+    moved = np.concatenate([moved, np.zeros_like(moved[..., :1])], axis=-1)
+    offsets = np.median(moved @ renders.rotation[chosen], axis=0)
+    mirrored = offsets[load_head(assets_folder()).mirror] * [-1, 1, 1]
+    return np.asarray((offsets + mirrored) / 2, dtype=np.float32)

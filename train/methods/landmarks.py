@@ -24,7 +24,8 @@ from train.data.clips import load_clips
 from train.data.mesh import LANDMARKS, mean_shape, mirror_indices
 from train.data.negatives import drawn, face_free_photos
 from train.data.photos import LabelledFace, load_photos
-from train.data.provenance import BACKGROUNDS, OPEN_MATERIAL
+from train.data.provenance import BACKGROUNDS, ICT_FACE, MAKEHUMAN, OPEN_MATERIAL
+from train.data.renders import Renders, load_renders
 from train.engine import fit
 from train.export import MEAN, STD, normalised, when_and_where, write_artifact
 from train.models.landmark_net import SIDE, LandmarkExport, LandmarkNet, LandmarkOutput
@@ -44,6 +45,9 @@ class LandmarksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     learning_rate: float
     weight_decay: float
     negatives: float  # share of crops without a face
+    renders: str  # folder with train/ shards of `python -m train render`
+    renders_share: float  # of the faces drawn
+    initial: str | None = None  # checkpoint of an earlier run to start from
     source_weights: dict[str, float]  # how often a picture of a source is drawn; 1 when not named
     seed: int
     out: str
@@ -66,7 +70,10 @@ def run(config: LandmarksConfig) -> None:
     mean, basis = _shape_space([face.landmarks for face in faces], config.basis)
     net = LandmarkNet(config.widths, config.blocks, torch.from_numpy(mean), torch.from_numpy(basis))
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    crops = Crops(faces, config)
+    if config.initial is not None:
+        earlier = torch.load(config.initial, weights_only=True)["averaged"]
+        net.load_state_dict({n.removeprefix("module."): v for n, v in earlier.items() if n != "n_averaged"})
+    crops = Crops(faces, load_renders(Path(config.renders) / "train"), config)
     loader = DataLoader(crops, batch_size=config.batch, num_workers=1, prefetch_factor=6)
     weight = _point_weights(mean)
     trained, minutes = fit(
@@ -85,7 +92,7 @@ def run(config: LandmarksConfig) -> None:
     card = Card(
         role="landmarks",
         name="rtau-landmarks",
-        version="1",
+        version="2",
         sha256="",
         input_size=SIDE,
         mean=MEAN,
@@ -95,7 +102,7 @@ def run(config: LandmarksConfig) -> None:
             "presence": "(N,) probability that the crop shows a face",
             "pose": "(N, 3) pitch, yaw, roll relative to the crop, degrees; up, to the subject's right, tilted right +",
         },
-        trained_on=(*OPEN_MATERIAL, BACKGROUNDS),
+        trained_on=(*OPEN_MATERIAL, ICT_FACE, MAKEHUMAN, BACKGROUNDS),
         command="python -m train landmarks --config configs/train/landmarks.yaml",
         trained=when_and_where(minutes),
         metrics={f"validation_{name}": round(value, 4) for name, value in metrics.items()},
@@ -111,8 +118,9 @@ def run(config: LandmarksConfig) -> None:
 class Crops(IterableDataset[Sample]):
     """An endless stream of augmented crops."""
 
-    def __init__(self, faces: list[LabelledFace], config: LandmarksConfig) -> None:
-        self.faces, self.config = faces, config
+    def __init__(self, faces: list[LabelledFace], renders: Renders, config: LandmarksConfig) -> None:
+        self.faces, self.renders, self.config = faces, renders, config
+        self.depth = float(np.mean([face.landmarks[:, 2].mean() / inter_ocular(face.landmarks) for face in faces]))
         self.mirror = mirror_indices(mean_shape([f.landmarks for f in faces if abs(f.pose[1]) < 25]))
         self.empty = face_free_photos()
         weights = np.array([config.source_weights.get(face.source.split("_")[0], 1.0) for face in faces])
@@ -126,7 +134,10 @@ class Crops(IterableDataset[Sample]):
 
     def positive(self, rng: Generator) -> Sample:
         """A face, cropped as tracking or as detection would crop it."""
-        face = self.faces[rng.choice(len(self.faces), p=self.odds)]
+        if rng.random() < self.config.renders_share:
+            face = self.renders.face(int(rng.integers(len(self.renders.jpegs))), self.depth)
+        else:
+            face = self.faces[rng.choice(len(self.faces), p=self.odds)]
         if rng.random() < 0.65:  # the last frame's landmarks
             transform = jittered(roi_from_landmarks(face.landmarks), SIDE, rng, 0.03, 1.08, 5)
         else:  # a detector's box
