@@ -1,24 +1,17 @@
 """The commands. They parse, call one function and print; known errors become one line and an exit code."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rtau import __version__
-from rtau.errors import RtauError
-
-
-def _fail(error: RtauError) -> NoReturn:
-    """A known error: its line on stderr, its exit code to the shell."""
-    click.echo(f"Error: {error}", err=True)
-    raise SystemExit(error.exit_code) from error
+from rtau.cli_feed import COMMANDS
+from rtau.command import fail, known_errors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,23 +66,12 @@ def process(
         command=" ".join(["rtau", *sys.argv[1:]]),
     )
     console = Console(stderr=True, quiet=quiet, highlight=False)
-    with _known_errors(), _progress(console) as progress:
+    with known_errors(), _progress(console) as progress:
         summary = run_job(job, progress)
     for line in summary.lines():
         console.print(line, soft_wrap=True)
     if summary.problem is not None:
-        _fail(summary.problem)
-
-
-@contextlib.contextmanager
-def _known_errors() -> Iterator[None]:
-    try:
-        yield
-    except RtauError as error:
-        _fail(error)
-    except BrokenPipeError:  # the reader of stdout has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        fail(summary.problem)
 
 
 @contextlib.contextmanager
@@ -116,3 +98,7 @@ def _progress(console: Console) -> Iterator[Callable[[str, int, int | None], Non
 
     with bar:
         yield update
+
+
+for command in COMMANDS:
+    main.add_command(command)

@@ -83,7 +83,7 @@ class Decode:
             if self._source.end_s is not None and time_s >= self._source.end_s:
                 return
             picture = None if frame is None else self._picture(frame)
-            yield Frame(index, time_s, time.monotonic_ns(), picture)
+            yield Frame(index, time_s, time.monotonic_ns(), time.time_ns(), picture)
             index += 1
         if index == 0:
             raise SourceError(f"{self._label}: no frame at or after {self._source.start_s:g} s; choose another --start")

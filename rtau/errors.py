@@ -49,6 +49,12 @@ class WorkerError(RtauError):
     exit_code = 9
 
 
+class FeedError(RtauError):
+    """The feed cannot be published or read: address taken or not allowed, keys missing, nobody there."""
+
+    exit_code = 10
+
+
 class Interrupted(RtauError):
     """The user stopped the run; what was decoded has been written."""
 

@@ -61,9 +61,15 @@ def describe(config: PipelineConfig, source: SourceInfo) -> RunInfo:
 
 
 def to_message(
-    frame: Frame, faces: TrackedFaces, aus: AUEstimates, source_id: str, *, landmarks: bool = False
+    frame: Frame,
+    faces: TrackedFaces,
+    aus: AUEstimates,
+    source_id: str,
+    *,
+    names: tuple[str, ...],
+    landmarks: bool = False,
 ) -> AUFrame:
-    """The estimates of one frame as they leave the pipeline."""
+    """The estimates of one frame as they leave the pipeline; `names` are those of the A AUs."""
     boxes, good = faces.boxes, reliable(inter_ocular(faces.landmarks), faces.pose, faces.score)
     messages = [
         FaceAUs(
@@ -86,7 +92,11 @@ def to_message(
         frame_index=frame.index,
         time_s=frame.time_s,
         t_capture_ns=frame.t_capture_ns,
+        wall_capture_ns=frame.t_wall_ns,
+        width=frame.picture.format.width if frame.picture else 0,
+        height=frame.picture.format.height if frame.picture else 0,
         reason="decode_error" if frame.picture is None else "" if messages else "no_face",
+        aus=names,
         faces=messages,
     )
 
@@ -132,7 +142,14 @@ class InProcess:
             faces = self._faces(frame)
             found = time.perf_counter()
             aus = self._aus(frame.picture, faces)
-            message = to_message(frame, faces, aus, self._source.source_id, landmarks=self._config.au.landmarks)
+            message = to_message(
+                frame,
+                faces,
+                aus,
+                self._source.source_id,
+                names=self.info.aus,
+                landmarks=self._config.au.landmarks,
+            )
             for stage, seconds in (
                 ("decode", decoded - started),
                 ("faces", found - decoded),
@@ -188,11 +205,12 @@ class _FrameRef(msgspec.Struct, frozen=True, array_like=True):
     index: int
     time_s: float
     t_capture_ns: int
+    t_wall_ns: int
     format: PictureFormat | None
 
     def frame(self, slot: memoryview | None) -> Frame:
         picture = None if self.format is None or slot is None else view_picture(self.format, slot)
-        return Frame(self.index, self.time_s, self.t_capture_ns, picture)
+        return Frame(self.index, self.time_s, self.t_capture_ns, self.t_wall_ns, picture)
 
 
 class _FacesRef(msgspec.Struct, frozen=True, array_like=True):
@@ -237,7 +255,8 @@ class DecodeSource:
                 if frame.picture.format.nbytes > slots.ring.address.slot_bytes:
                     raise SourceError(f"{self._decode.info.name}: the picture grew at frame {frame.index}")
                 copy_picture(frame.picture, slots.ring.slot(slot))
-            ref = _FrameRef(frame.index, frame.time_s, frame.t_capture_ns, frame.picture and frame.picture.format)
+            format = frame.picture and frame.picture.format
+            ref = _FrameRef(frame.index, frame.time_s, frame.t_capture_ns, frame.t_wall_ns, format)
             yield Item(_encode(ref), slot)
 
 
@@ -266,4 +285,5 @@ class AUStage:
         ref = _decode_faces(payload)
         frame, faces = ref.frame.frame(slot), ref.faces()
         aus = self._aus(frame.picture, faces)
-        return _encode(to_message(frame, faces, aus, self._source_id, landmarks=self._landmarks))
+        names = self._aus.card.aus
+        return _encode(to_message(frame, faces, aus, self._source_id, names=names, landmarks=self._landmarks))

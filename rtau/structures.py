@@ -80,6 +80,7 @@ class Frame:
     index: int  # counts decoded frames from 0
     time_s: float  # pts * time_base, in the source's own clock
     t_capture_ns: int  # monotonic clock of this host when the frame was decoded
+    t_wall_ns: int  # the same moment since 1970-01-01 UTC
     picture: Picture | None  # None: the decoder failed here (`decode_error`)
 
 

@@ -38,7 +38,7 @@ def still(tmp_path: Path, image: np.ndarray) -> AUFrame:
 
 
 def untimed(frame: AUFrame) -> AUFrame:
-    return msgspec.structs.replace(frame, t_capture_ns=0)
+    return msgspec.structs.replace(frame, t_capture_ns=0, wall_capture_ns=0)
 
 
 def test_processes_give_the_same_frames_bit_for_bit(clip: Path) -> None:

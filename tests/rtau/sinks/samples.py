@@ -66,7 +66,11 @@ def frame(index: int, *faces: FaceAUs, time_s: float | None = None, reason: str 
         frame_index=index,
         time_s=index / 25 if time_s is None else time_s,
         t_capture_ns=index,
+        wall_capture_ns=index,
+        width=SOURCE.width,
+        height=SOURCE.height,
         reason=reason if reason is not None else "" if faces else "no_face",  # type: ignore[arg-type]
+        aus=AU_COLUMNS,
         faces=list(faces),
     )
 

@@ -1,0 +1,46 @@
+"""What can be told from the frames of a source alone: faces that come and go."""
+
+from rtau.messages import AUFrame, Event
+
+
+class TrackEvents:
+    """`track_started` and `track_ended` of one source; frames come in order.
+
+    A track has ended when it was not seen for longer than the tracker remembers it (`FacesConfig.memory_s`).
+    """
+
+    def __init__(self, memory_s: float) -> None:
+        self._memory_s = memory_s
+        self._seen: dict[int, AUFrame] = {}  # track: the frame where it was seen last
+
+    def __call__(self, frame: AUFrame) -> list[Event]:
+        """What happened up to this frame."""
+        gone = [track for track, last in self._seen.items() if self._forgotten(last, frame)]
+        events = [self._ended(track, frame) for track in gone]
+        for face in frame.faces:
+            if face.track_id not in self._seen:
+                events.append(_event("track_started", frame, frame.frame_index, face.track_id))
+            self._seen[face.track_id] = frame
+        return events
+
+    def end(self, frame: AUFrame) -> list[Event]:
+        """The source has ended, or lost its tracks, after this frame."""
+        return [self._ended(track, frame) for track in list(self._seen)]
+
+    def _forgotten(self, last: AUFrame, frame: AUFrame) -> bool:
+        """Also where the source's clock has begun anew."""
+        return not 0 <= frame.time_s - last.time_s <= self._memory_s
+
+    def _ended(self, track: int, frame: AUFrame) -> Event:
+        return _event("track_ended", frame, self._seen.pop(track).frame_index, track)
+
+
+def _event(kind: str, frame: AUFrame, frame_index: int, track_id: int) -> Event:
+    return Event(
+        source_id=frame.source_id,
+        kind=kind,
+        t_ns=frame.t_capture_ns,
+        wall_ns=frame.wall_capture_ns,
+        frame_index=frame_index,
+        track_id=track_id,
+    )
