@@ -9,8 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rtau import __version__
-from rtau.cli_feed import COMMANDS
+from rtau import __version__, cli_feed, cli_live
 from rtau.command import fail, known_errors
 
 
@@ -100,5 +99,5 @@ def _progress(console: Console) -> Iterator[Callable[[str, int, int | None], Non
         yield update
 
 
-for command in COMMANDS:
+for command in (*cli_live.COMMANDS, *cli_feed.COMMANDS):
     main.add_command(command)

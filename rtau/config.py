@@ -18,6 +18,22 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     source_id: str = "0"
     start_s: Annotated[float, Meta(ge=0)] = 0.0  # seconds in the source's clock, first frame at or after it
     end_s: float | None = None  # last frame before it
+    input_format: str | None = None  # FFmpeg's name where the path does not tell: v4l2, avfoundation, dshow, lavfi
+    options: dict[str, str] = {}  # of FFmpeg's input, such as video_size and framerate of a camera
+    realtime: bool = False  # give the frames at the pace of their own times
+    loop: bool = False  # begin again at the end; indices and times go on
+    policy: Literal["wait", "newest"] = "wait"  # when all slots are taken: wait for one, or drop the frame and count it
+
+
+class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How live sources are followed."""
+
+    slots: Annotated[int, Meta(ge=2, le=64)] = 3  # pictures under way at once; more is throughput, less is latency
+    stall_timeout_s: Annotated[float, Meta(gt=0)] = 10.0  # a source without a frame for so long is lost
+    first_pause_s: Annotated[float, Meta(gt=0)] = 0.5  # before a lost source is opened again; doubles each time
+    longest_pause_s: Annotated[float, Meta(gt=0)] = 30.0
+    max_restarts: Annotated[int, Meta(ge=0)] = 3  # of dead processes of a source within the window; then the run stops
+    restart_window_s: Annotated[float, Meta(gt=0)] = 60.0
 
 
 class FacesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,6 +72,7 @@ class PipelineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     faces: FacesConfig = FacesConfig()
     au: AUConfig = AUConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    live: LiveConfig = LiveConfig()
 
 
 def load_config(path: Path | None) -> PipelineConfig:

@@ -90,7 +90,7 @@ class Decode:
         self._check_end()
 
     def _open(self) -> None:
-        self._container = _open(self._source.path, self._label)
+        self._container = _open(self._source, self._label)
         self._stream = self._video_stream()
         codec = self._stream.codec_context
         if codec.width * codec.height >= _THREADS_FROM:
@@ -239,14 +239,36 @@ def view_picture(format: PictureFormat, buffer: memoryview) -> Picture:
     return Picture(format, *planes)
 
 
-def _open(path: str, label: str) -> av.container.InputContainer:
-    if "://" not in path:
+def paced(decode: Decode, source: SourceConfig) -> Iterator[Frame]:
+    """The frames as a live source gives them: each when it is due, and again from the beginning where it loops."""
+    index, offset_s = 0, 0.0
+    while True:
+        begun, first_s, last_s, step_s = time.monotonic(), None, 0.0, 1 / 25
+        for frame in decode:
+            if first_s is None:
+                first_s = last_s = frame.time_s
+            step_s = frame.time_s - last_s or step_s
+            last_s = frame.time_s
+            if source.realtime:
+                time.sleep(max(begun + last_s - first_s - time.monotonic(), 0.0))
+                yield Frame(index, offset_s + last_s, time.monotonic_ns(), time.time_ns(), frame.picture)
+            else:
+                yield Frame(index, offset_s + last_s, frame.t_capture_ns, frame.t_wall_ns, frame.picture)
+            index += 1
+        if not source.loop or first_s is None:
+            return
+        offset_s += last_s - first_s + step_s
+
+
+def _open(source: SourceConfig, label: str) -> av.container.InputContainer:
+    path = source.path
+    if source.input_format is None and "://" not in path:
         if not Path(path).exists():
             raise SourceError(f"{label}: no such file")
         if Path(path).is_dir():
             raise SourceError(f"{label}: is a folder; give one video or image")
     try:
-        return av.open(path, timeout=(20.0, 20.0))
+        return av.open(path, format=source.input_format, options=dict(source.options), timeout=(20.0, 20.0))
     except av.error.InvalidDataError as error:
         raise SourceError(f"{label}: is not a video or image, or was cut off before its index was written") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:

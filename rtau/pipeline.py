@@ -15,7 +15,7 @@ from rtau import __version__
 from rtau.align import inter_ocular
 from rtau.au import AUs
 from rtau.config import PipelineConfig, SourceConfig
-from rtau.decode import Decode, copy_picture, view_picture
+from rtau.decode import Decode, copy_picture, paced, view_picture
 from rtau.engines import engine_name
 from rtau.errors import SourceError
 from rtau.faces import Faces
@@ -176,6 +176,16 @@ class InProcesses:
     def times(self) -> list[StageTime]:
         return self._supervisor.times
 
+    @property
+    def dropped(self) -> int:
+        """Frames that were decoded and not looked at; known when the run has ended."""
+        return self._supervisor.dropped
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process id of each stage."""
+        return self._supervisor.pids
+
     def stop(self) -> None:
         """Decode no further; what was decoded still comes out."""
         self._supervisor.stop()
@@ -243,15 +253,17 @@ class DecodeSource:
     """Process `decode`: frames into free slots."""
 
     def __init__(self, source: SourceConfig) -> None:
-        self._decode = Decode(source)
+        self._source, self._decode = source, Decode(source)
 
     def __call__(self, slots: Slots) -> Iterator[Item]:
-        for frame in self._decode:
+        for frame in paced(self._decode, self._source):
             if slots.stopped():
                 return
             slot = None
             if frame.picture is not None:
-                slot = slots.take()
+                slot = slots.take() if self._source.policy == "wait" else slots.take_now()
+                if slot is None:
+                    continue  # the gap in the frame index tells
                 if frame.picture.format.nbytes > slots.ring.address.slot_bytes:
                     raise SourceError(f"{self._decode.info.name}: the picture grew at frame {frame.index}")
                 copy_picture(frame.picture, slots.ring.slot(slot))

@@ -3,7 +3,7 @@
 import secrets
 import time
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -15,6 +15,8 @@ from rtau.messages import Hello, Message
 __all__ = ["FeedConfig", "Publisher"]
 
 _HELLO_EVERY_S = 5.0
+
+Sent = TypeVar("Sent", bound=Message)
 
 
 class Publisher:
@@ -50,9 +52,11 @@ class Publisher:
         """
         return self._broadcast.overflows
 
-    def send(self, topic: str, message: Message) -> None:
-        """Number the message within its topic, stamp it with the time, and send it."""
-        self._broadcast.send(topic.encode(), self._encode(self._stamped(topic, message)))
+    def send(self, topic: str, message: Sent) -> Sent:
+        """Number the message within its topic, stamp it with the time, and send it. Returns it as it was sent."""
+        stamped = self._stamped(topic, message)
+        self._broadcast.send(topic.encode(), self._encode(stamped))
+        return stamped
 
     def hello(self, source: str, hello: Hello) -> None:
         """Introduce a source now, every few seconds, and to who subscribes. Raises FeedError for a bad name."""
@@ -90,7 +94,7 @@ class Publisher:
     ) -> None:
         self.close()
 
-    def _stamped(self, topic: str, message: Message) -> Message:
+    def _stamped(self, topic: str, message: Sent) -> Sent:
         seq = self._next.get(topic, 0)
         self._next[topic] = seq + 1
         return msgspec.structs.replace(message, seq=seq, t_publish_ns=time.monotonic_ns())

@@ -44,6 +44,7 @@ class Supervisor:
         self._processes: dict[str, BaseProcess] = {}
         self._controls: dict[str, Connection] = {}
         self.times: list[StageTime] = []  # known when the run has ended
+        self.dropped = 0  # frames, likewise
 
     def __enter__(self) -> Self:
         try:
@@ -56,6 +57,7 @@ class Supervisor:
         try:
             self._start()
             self._await_ready()
+            self._stop.send_bytes(b"go")
         except BaseException:
             self.close()
             raise
@@ -65,6 +67,11 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process id of each stage."""
+        return {name: process.pid for name, process in self._processes.items() if process.pid is not None}
 
     def stop(self) -> None:
         """Decode no further; what is under way still comes out."""
@@ -84,7 +91,7 @@ class Supervisor:
             except EOFError:
                 raise self._death() from None
             if isinstance(message, End):
-                self.times = message.times
+                self.times, self.dropped = message.times, message.dropped
                 if message.error:
                     raise error_of(message.error, message.text)
                 return

@@ -27,6 +27,7 @@ class End(msgspec.Struct, frozen=True, tag="end"):
     """The last message. `error` names a class of rtau.errors when the source ended in one."""
 
     times: list[StageTime]
+    dropped: int = 0  # frames that the source dropped because no slot was free
     error: str = ""
     text: str = ""
 
@@ -61,6 +62,7 @@ class Slots:
         self.ring, self._freed, self._stop = ring, freed, stop
         self._free = list(range(ring.address.slots))
         self.waited_s = 0.0
+        self.dropped = 0
 
     def take(self) -> int:
         """The number of a free slot."""
@@ -69,6 +71,15 @@ class Slots:
             self._free.append(int.from_bytes(self._freed.recv_bytes(), "little"))
         self.waited_s += time.perf_counter() - start
         return self._free.pop()
+
+    def take_now(self) -> int | None:
+        """The number of a free slot; None, and counted, when there is none."""
+        while self._freed.poll():
+            self._free.append(int.from_bytes(self._freed.recv_bytes(), "little"))
+        if self._free:
+            return self._free.pop()
+        self.dropped += 1
+        return None
 
     def stopped(self) -> bool:
         """Whether the run was asked to decode no further."""
@@ -98,14 +109,15 @@ def run_source(name: str, build: Callable[[], Source], wiring: Wiring) -> None:
         source = build()
         slots = Slots(ring, wiring.freed, wiring.stop)
         wiring.control.send_bytes(_encode(Ready()))
+        wiring.stop.recv_bytes()  # until the stages are ready too: a live picture does not wait for them
         clock, end = _Clock(name), End([])
         try:
             for item in clock.over(source(slots)):
                 wiring.outbox.send_bytes(_encode(item))
         except RtauError as error:
-            end = End([], type(error).__name__, str(error))
+            end = End([], error=type(error).__name__, text=str(error))
         clock.add(-slots.waited_s, frames=0)
-        wiring.outbox.send_bytes(_encode(msgspec.structs.replace(end, times=[clock.time])))
+        wiring.outbox.send_bytes(_encode(msgspec.structs.replace(end, times=[clock.time], dropped=slots.dropped)))
 
 
 def run_stage(name: str, build: Callable[[], Stage], wiring: Wiring) -> None:
