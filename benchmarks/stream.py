@@ -71,7 +71,8 @@ def main(minutes: float, clips: Path, soak: float | None, write: Path | None) ->
             f"Measured {datetime.date.today().isoformat()} by `python -m benchmarks.stream --minutes {minutes:g}` on "
             f"{os.cpu_count()} cores of an {platform.machine()} CPU.",
             "",
-            "| run | captured | dropped | latency p50 ms | p99 ms | of all cores | publisher, of one core | first message s |",
+            "| run | captured | dropped | latency p50 ms | p99 ms | of all cores | publisher, of one core "
+            "| first message s |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
         ]
