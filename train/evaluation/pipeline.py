@@ -229,7 +229,12 @@ def smiles(runner: Runner) -> list[Figure]:
         Figure(
             f"London, AU12 smile against neutral, ROC-AUC, {len(ours)} photos", f"{area:.3f}", ">= 0.96", area >= 0.96
         ),
-        Figure("London, AU6 smile against neutral, ROC-AUC", f"{of_cheeks:.3f}", ">= 0.95", of_cheeks >= 0.95),
+        Figure(
+            "London, AU6 smile against neutral, ROC-AUC",
+            "not estimated" if cheek is None else f"{of_cheeks:.3f}",
+            ">= 0.95",
+            cheek is not None and of_cheeks >= 0.95,
+        ),
         Figure("the teacher's mouthSmile on the same photos", f"{reference:.3f}"),
         Figure(
             "London, mean AU12 intensity smiling / neutral",
