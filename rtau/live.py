@@ -4,6 +4,7 @@ A source that is lost is opened again after growing pauses, a chain that dies is
 sources go on meanwhile. Indices, times and track ids of a source go on too.
 """
 
+import os
 import queue
 import threading
 import time
@@ -311,7 +312,7 @@ class Live:
             )
             source.before, source.latency_ms = (now, counts.captured, counts.published), []
             self._send("health", health, on_message)
-        processes = [self._process("publisher", psutil.Process().pid, 0)]
+        processes = [self._process("publisher", os.getpid(), 0)]
         for name, source in self._sources.items():
             restarts = self._restarts.get(name, 0)
             processes += [self._process(f"{stage}.{name}", pid, restarts) for stage, pid in source.chain.pids.items()]
@@ -327,7 +328,9 @@ class Live:
 
     def _process(self, name: str, pid: int, restarts: int) -> ProcessHealth:
         try:
-            process = self._usage.setdefault(pid, psutil.Process(pid))
+            if pid not in self._usage:
+                self._usage[pid] = psutil.Process(pid)
+            process = self._usage[pid]
             cpu, memory = process.cpu_percent() / 100, int(process.memory_info().rss)
         except psutil.NoSuchProcess:
             cpu, memory = 0.0, 0

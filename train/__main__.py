@@ -14,6 +14,11 @@ _config = click.option(
 )
 
 
+_write = click.option(
+    "--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced."
+)
+
+
 @click.group()
 def main() -> None:
     """Train and evaluate the models that rtau runs."""
@@ -24,6 +29,15 @@ def _read(path: Path, kind: type[Config]) -> Config:
         return msgspec.yaml.decode(path.read_bytes(), type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise click.ClickException(f"{path}: {error}") from error
+
+
+def _show(text: str, write: Path | None) -> None:
+    """Print figures, and put them into a document."""
+    from train.evaluation.document import replace_figures
+
+    click.echo(text)
+    if write is not None:
+        replace_figures(write, text)
 
 
 @main.command()
@@ -84,16 +98,12 @@ def render(
 @main.command()
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Shards.")
 @click.option("--peer-python", type=click.Path(path_type=Path), required=True, help="Python that has mediapipe.")
-@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
+@_write
 def check_renders(folder: Path, peer_python: Path, write: Path | None) -> None:
     """How a teacher that never saw rendered faces sees them."""
-    from train.evaluation.document import replace_figures
     from train.evaluation.renders import report
 
-    text = report(folder, peer_python)
-    click.echo(text)
-    if write is not None:
-        replace_figures(write, text)
+    _show(report(folder, peer_python), write)
 
 
 @main.command()
@@ -109,29 +119,21 @@ def teacher_offsets(folder: Path, peer_python: Path) -> None:
 
 
 @main.command()
-@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
+@_write
 def cards(write: Path | None) -> None:
     """The shipped models: what each was trained on, reaches, and cannot do."""
     from train.evaluation.cards import report
-    from train.evaluation.document import replace_figures
 
-    text = report()
-    click.echo(text)
-    if write is not None:
-        replace_figures(write, text)
+    _show(report(), write)
 
 
 @main.command()
-@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
+@_write
 def evaluate(write: Path | None) -> None:
     """The shipped weights on the evaluation material, as the pipeline runs them."""
-    from train.evaluation.document import replace_figures
     from train.evaluation.pipeline import report
 
-    text = report()
-    click.echo(text)
-    if write is not None:
-        replace_figures(write, text)
+    _show(report(), write)
 
 
 if __name__ == "__main__":

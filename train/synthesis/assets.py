@@ -68,8 +68,6 @@ class Head(NamedTuple):
     landmark_vertices: Int32  # (478, 3)
     landmark_weights: Float32  # (478, 3)
     landmark_uv: Float32  # (478, 2) place in the face's texture
-    landmarks68: Int32  # (68,) vertices
-    mesh468: Int32  # (898, 3) triangles between landmarks
     mirror: Int32  # (478,) the landmark on the other side
     eyes: tuple[slice, slice]  # vertices of the right and the left eyeball
     eye_centres: Float32  # (2, 3) right, left, in the neutral face
@@ -102,7 +100,7 @@ def load_head(folder: Path) -> Head:
         materials.append(np.full(last - first, kind, np.uint8))
     picked, material_of = np.concatenate(chosen), np.concatenate(materials)
     source = model["tri"][picked]
-    used = np.unique(np.concatenate([source.ravel(), maps["mp478_tri"].ravel(), model["landmarks68"]]))
+    used = np.unique(np.concatenate([source.ravel(), maps["mp478_tri"].ravel()]))
     place = np.full(len(model["neutral"]), -1, np.int32)
     place[used] = np.arange(len(used), dtype=np.int32)
     corners = model["uv"][model["tri_uv"][picked]].astype(np.float32)
@@ -130,8 +128,6 @@ def load_head(folder: Path) -> Head:
         landmark_vertices=landmark_vertices,
         landmark_weights=weights,
         landmark_uv=(vertex_uv[landmark_vertices] * weights[..., None]).sum(axis=1),
-        landmarks68=place[model["landmarks68"]],
-        mesh468=maps["mp468_triangles"].astype(np.int32),
         mirror=np.concatenate([maps["mp468_mirror"], np.arange(473, 478), np.arange(468, 473)]).astype(np.int32),
         eyes=(eyes[0], eyes[1]),
         eye_centres=np.stack([maps[f"eye_centre_radius_{side}"][:3] for side in ("right", "left")]).astype(np.float32),

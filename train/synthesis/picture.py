@@ -16,6 +16,7 @@ from train.synthesis.raster import (
     rasterise,
     rasterise_cut,
     vertex_normals,
+    view_basis,
 )
 from train.synthesis.scene import Scene, gaze_rotation
 from train.synthesis.shade import SHADOW_HALF_CM, SHADOW_SIDE, Paint, Surface, shade
@@ -106,16 +107,12 @@ class Renderer:
     def _shadow(self, surface: Surface, scene: Scene) -> tuple[Float32, Float32, Float32]:
         direction = scene.light.direction
         centre = scene.camera.to_camera(np.array([0.0, 2.0, 3.0]))
-        pixels, height = orthographic(surface.position, direction, centre, SHADOW_HALF_CM, SHADOW_SIDE)
-        up = np.array([0, 1, 0] if abs(direction[1]) < 0.9 else [1, 0, 0], np.float32)
-        right = np.cross(up, direction)
-        right /= np.linalg.norm(right)
-        basis = np.stack([right, np.cross(direction, right), direction]).astype(np.float32)
         shadow = np.full((SHADOW_SIDE, SHADOW_SIDE), -1e9, np.float32)
         if scene.light.key.max() > 0.15:
+            pixels, height = orthographic(surface.position, direction, centre, SHADOW_HALF_CM, SHADOW_SIDE)
             depth_map(pixels, height, self._casters, shadow)
             depth_map(pixels, height, surface.triangles[len(self.head.triangles) :], shadow)
-        return basis, centre, shadow
+        return view_basis(direction), centre, shadow
 
     def _paint(self, person: Person, expression: Expression, hair: HairMesh | None) -> Paint:
         eye = np.zeros((2, 12), np.float32)

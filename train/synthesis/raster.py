@@ -183,9 +183,14 @@ def orthographic(
     vertices: Float32, direction: Float32, centre: Float32, half: float, side: int
 ) -> tuple[Float32, Float32]:
     """The view along `direction` (towards the viewer): pixels (V, 2) of a square of 2 * half cm, and heights (V,)."""
+    moved = vertices - centre
+    across = view_basis(direction)[:2]
+    return (moved @ across.T * (side / 2 / half) + side / 2).astype(np.float32), (moved @ direction).astype(np.float32)
+
+
+def view_basis(direction: Float32) -> Float32:
+    """(3, 3) rows: right and up in the view along `direction`, and `direction` itself."""
     up = np.array([0, 1, 0] if abs(direction[1]) < 0.9 else [1, 0, 0], np.float32)
     right = np.cross(up, direction)
     right /= np.linalg.norm(right)
-    basis = np.stack([right, np.cross(direction, right)]).astype(np.float32)
-    moved = vertices - centre
-    return (moved @ basis.T * (side / 2 / half) + side / 2).astype(np.float32), (moved @ direction).astype(np.float32)
+    return np.stack([right, np.cross(direction, right), direction]).astype(np.float32)

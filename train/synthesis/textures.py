@@ -62,7 +62,6 @@ class Look(NamedTuple):
     brow_density: float
     made_up: bool
     lines: bool  # whether lines follow expressions
-    paint_seed: int
 
 
 class Line(NamedTuple):
@@ -106,7 +105,6 @@ def draw_look(rng: Generator) -> Look:
         float(rng.uniform(0.25, 1)),
         bool(female and rng.random() < 0.45),
         bool(rng.random() < 0.85),
-        int(rng.integers(2**31)),
     )
 
 
@@ -123,7 +121,6 @@ class Masks(NamedTuple):
     goatee: Float32
     beard: Float32
     t_zone: Float32
-    brows: Float32
     mouth_line: Float32
 
 
@@ -234,7 +231,6 @@ def _masks(head: Head) -> Masks:
     moustache = _polygon(p[list(_MOUSTACHE)], 3)
     goatee = _polygon(p[list(_GOATEE)], 5)
     no_lips = 1 - np.clip(lips * 1.5, 0, 1)
-    brow = _polygon(np.concatenate([p[list(_BROW_TOP)], p[list(_BROW_BOTTOM)][::-1]]), 4)
     return Masks(
         lips=lips,
         cheeks=_both(_blob(p[50], 44, 34)),
@@ -246,7 +242,6 @@ def _masks(head: Head) -> Masks:
         goatee=goatee * no_lips,
         beard=_polygon(p[list(_BEARD)], 7) * no_lips,
         t_zone=np.maximum(_blob(p[4], 22, 70), _blob(p[9], 80, 30)),
-        brows=_both(brow),
         mouth_line=_stroke(p[[78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]], 2, 0.8),
     )
 
