@@ -60,11 +60,11 @@ def detector(path: Path) -> None:
 
 @main.command()
 @_config
-def aunce(path: Path) -> None:
-    """The AU encoder."""
-    from train.methods import aunce as method
+def au_encoder(path: Path) -> None:
+    """The AU encoder that ships."""
+    from train.methods import au_encoder as method
 
-    method.run(_read(path, method.AunceConfig))
+    method.run(_read(path, method.AUEncoderConfig))
 
 
 @main.command()

@@ -1,6 +1,6 @@
 """The AU encoder: recipe with the AUNCE loss from rendered faces and open photos to the artifact.
 
-`python -m train aunce --config configs/train/aunce.yaml`
+`python -m train au-encoder --config configs/train/au_encoder.yaml`
 
 AUNCE trains the encoder by contrast alone and judges it by a linear probe. The shipped encoder departs from that: the
 contrast, a weighted cross-entropy on occurrence and a regression of left and right intensity train it together.
@@ -38,7 +38,7 @@ from train.evaluation.agreement import icc31
 from train.export import MEAN, STD, normalised, when_and_where, write_artifact
 from train.losses.aunce import AUNCELoss
 from train.losses.wce import WeightedBCE, class_weights
-from train.models.megraph import AUExport, AUNet, AUOutput
+from train.models.au_net import AUExport, AUNet, AUOutput
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -54,7 +54,7 @@ _MAX_CLASS_WEIGHT = 4.0  # very rare AUs have too few faces to carry more
 STABLE_POINTS = (33, 133, 362, 263, 168, 6, 2, 98, 327)  # mesh points that expressions move little
 
 
-class AunceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One training run."""
 
     widths: tuple[int, ...]
@@ -103,7 +103,7 @@ class Batch(NamedTuple):
     known: Tensor
 
 
-def run(config: AunceConfig) -> None:
+def run(config: AUEncoderConfig) -> None:
     """Train, export, and print the validation figures."""
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
@@ -176,7 +176,7 @@ def run(config: AunceConfig) -> None:
         aus=AU_COLUMNS,
         template=tuple((int(i), round(float(x), 3), round(float(y), 3)) for i, x, y in template),
         trained_on=(*OPEN_MATERIAL, ICT_FACE, MAKEHUMAN, BACKGROUNDS),
-        command="python -m train aunce --config configs/train/aunce.yaml",
+        command="python -m train au-encoder --config configs/train/au_encoder.yaml",
         trained=when_and_where(minutes),
         metrics={name: round(value, 4) for name, value in metrics.items()},
         limits=LIMITS,
@@ -213,7 +213,7 @@ class Views(IterableDataset[Sample]):
         renders: Renders,
         template: NDArray[np.float64],
         errors: NDArray[np.float64],
-        config: AunceConfig,
+        config: AUEncoderConfig,
     ) -> None:
         self.faces, self.renders, self.template, self.config, self.errors = faces, renders, template, config, errors
         self.labels = training_labels(faces)
