@@ -1,4 +1,4 @@
-"""Rendered faces in memory, with the landmarks that the shipped network finds in them."""
+"""Rendered faces in memory, with the landmarks that a landmark network finds in them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from rtau.config import PipelineConfig
 from rtau.engines import open_engine
 from rtau.models import Artifact, load_artifact
 from train.data.augment import jittered, warp
+from train.data.mesh import LANDMARKS
 from train.data.photos import LabelledFace, pose_degrees, read_rgb
 from train.export import normalised
 from train.synthesis.shards import read_shards
@@ -71,24 +72,30 @@ _CANONICAL = np.array([[1, 0, 0], [0, 0.99832, 0.05796], [0, -0.05796, 0.99832]]
 _NEAR = 0.15  # landmarks farther from the truth than this share of the eye distance are not the face's
 
 
-def load_renders(folder: Path) -> Renders:
-    """All shards of a folder that are there. Landmarks are found once and kept beside each shard."""
-    artifact = load_artifact("default", "landmarks")
+def load_renders(folder: Path, model: str | None = "default") -> Renders:
+    """All shards of a folder that are there.
+
+    The landmarks that `model` finds are kept beside each shard; with None nobody looks for them (K = 0).
+    """
+    artifact = None if model is None else load_artifact(model, "landmarks")
     jpegs: list[bytes] = []
     parts: dict[str, list[NDArray[np.generic]]] = {}
     for shard in read_shards(folder):
-        kept = shard.path.with_name(f"found_{shard.path.stem}_{artifact.card.sha256[:12]}.npz")
-        if not kept.exists():
-            np.savez(kept, found=_find(artifact, shard.jpegs, shard.labels["landmarks"].astype(np.float32)))
-        with np.load(kept, allow_pickle=False) as data:
-            shard.labels["found"] = data["found"]
+        if artifact is None:
+            shard.labels["found"] = np.zeros((len(shard.jpegs), 0, LANDMARKS, 2), np.float32)
+        else:
+            kept = shard.path.with_name(f"found_{shard.path.stem}_{artifact.card.sha256[:12]}.npz")
+            if not kept.exists():
+                np.savez(kept, found=_find(artifact, shard.jpegs, shard.labels["landmarks"].astype(np.float32)))
+            with np.load(kept, allow_pickle=False) as data:
+                shard.labels["found"] = data["found"]
         jpegs += shard.jpegs
         for name in ("au_left", "au_right", "landmarks", "visibility", "camera", "person", "tone", "found"):
             parts.setdefault(name, []).append(shard.labels[name])
     joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     exact, found = joined["landmarks"].astype(np.float32), joined["found"].astype(np.float32)
     eyes = np.linalg.norm(exact[:, 33, :2] - exact[:, 263, :2], axis=-1).clip(min=1)
-    off = np.linalg.norm(found - exact[:, None, :, :2], axis=-1).mean(axis=(1, 2)) / eyes
+    off = np.linalg.norm(found - exact[:, None, :, :2], axis=-1).sum(axis=(1, 2)) / (max(found.shape[1], 1) * LANDMARKS)
     placed = np.zeros((len(jpegs), 4, 4), np.float32)
     placed[:, :3, :3] = joined["camera"][:, :9].reshape(-1, 3, 3)
     pose = pose_degrees(placed)
@@ -104,14 +111,14 @@ def load_renders(folder: Path) -> Renders:
         joined["person"].astype(np.int64),
         joined["tone"].astype(np.float32),
         found,
-        (off < _NEAR) & (np.abs(pose[:, 1]) < 60),
+        (off / eyes < _NEAR) & (np.abs(pose[:, 1]) < 60),
     )
 
 
 def _find(artifact: Artifact, jpegs: list[bytes], exact: Float32) -> Float32:
     engine, side = open_engine(artifact, PipelineConfig()), artifact.card.input_size
     rng: Generator = np.random.default_rng(0)
-    found = np.zeros((len(jpegs), _TRIES, 478, 2), np.float32)
+    found = np.zeros((len(jpegs), _TRIES, LANDMARKS, 2), np.float32)
     for i, data in enumerate(jpegs):
         image, regions = read_rgb(data, f"rendered face {i}"), []
         for _ in range(_TRIES):

@@ -70,6 +70,7 @@ class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     regression: float
     renders: str  # folder with train/ and validation/ shards of `python -m train render`
     renders_share: float  # of the faces drawn
+    landmarks: str = "default"  # the landmark network whose points are read
     initial: str | None = None  # checkpoint of an earlier run whose fitting parameters are taken over
     source_weights: dict[str, float]
     seed: int
@@ -109,9 +110,11 @@ def run(config: AUEncoderConfig) -> None:
     torch.set_num_threads(1)
     faces = [*load_photos("train"), *load_clips("train", every=2)]
     photos = [*load_photos("validation"), *load_clips("validation", every=2)]
-    renders, held_out = (load_renders(Path(config.renders) / split) for split in ("train", "validation"))
+    renders, held_out = (
+        load_renders(Path(config.renders) / split, config.landmarks) for split in ("train", "validation")
+    )
     print(f"{len(faces)} photos and frames, {len(renders.jpegs)} rendered faces", flush=True)
-    template, own = crop_template(faces), own_landmarks(photos)
+    template, own = crop_template(faces), own_landmarks(photos, config.landmarks)
     truth = [_aligned(face.landmarks, template) for face in photos]
     errors = np.stack([_aligned(each, template) for each in own]) - np.stack(truth)
     stream = Views(faces, renders, template, errors, config)
@@ -153,7 +156,7 @@ def run(config: AUEncoderConfig) -> None:
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         folder=Path(config.run_folder),
-        every=200,
+        every=300,
         report=lambda model, _: _short(measure(model)),
         ema_decay=0.995,
     )
@@ -200,7 +203,7 @@ def _take_over(net: nn.Module, checkpoint: Path) -> None:
     own = net.state_dict()
     for name, value in earlier.items():
         name = name.removeprefix("module.")
-        if name in own and own[name].shape == value.shape and name.startswith(("stages", "project", "geometry")):
+        if name in own and own[name].shape == value.shape:
             own[name].copy_(value)
 
 
@@ -310,9 +313,9 @@ def network_points(points: NDArray[np.floating]) -> Float32:
     return (points / SIDE - 0.5).astype(np.float32)
 
 
-def own_landmarks(faces: list[LabelledFace]) -> list[Float32]:
-    """What the shipped landmark network finds in the teacher's regions, (478, 3) each in picture pixels."""
-    artifact = load_artifact("default", "landmarks")
+def own_landmarks(faces: list[LabelledFace], model: str = "default") -> list[Float32]:
+    """What a landmark network finds in the teacher's regions, (478, 3) each in picture pixels."""
+    artifact = load_artifact(model, "landmarks")
     engine, side, found = open_engine(artifact, PipelineConfig()), artifact.card.input_size, []
     for face in faces:
         transform = roi_from_landmarks(face.landmarks)

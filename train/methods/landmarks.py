@@ -73,7 +73,7 @@ def run(config: LandmarksConfig) -> None:
     if config.initial is not None:
         earlier = torch.load(config.initial, weights_only=True)["averaged"]
         net.load_state_dict({n.removeprefix("module."): v for n, v in earlier.items() if n != "n_averaged"})
-    crops = Crops(faces, load_renders(Path(config.renders) / "train"), config)
+    crops = Crops(faces, load_renders(Path(config.renders) / "train", None), config)
     loader = DataLoader(crops, batch_size=config.batch, num_workers=1, prefetch_factor=6)
     weight = _point_weights(mean)
     trained, minutes = fit(

@@ -1,4 +1,8 @@
-"""The shipped AU encoder: stage 1 of MEGraph with a geometry branch, and intensity heads."""
+"""The shipped AU encoder: stage 1 of MEGraph that also hears the layout of the whole face and its landmarks.
+
+Each AU's node is MEGraph's mean over tokens plus what a small perceptron reads from all tokens in their places and from
+the aligned landmarks.
+"""
 
 from typing import NamedTuple
 
@@ -10,6 +14,8 @@ from train.models.blocks import stages
 from train.models.megraph import AFG, FGG, LinearBlock
 
 MAX_INTENSITY = 5.0
+_HIDDEN = 192  # of what the whole face, pixels and points, says about each AU
+_NARROW = 32  # channels in which the whole face's pixels are looked at
 
 
 class AUOutput(NamedTuple):
@@ -37,15 +43,15 @@ class AUNet(nn.Module):
         side: int = 112,
     ) -> None:
         super().__init__()
-        aus = len(sided)
+        aus, tokens = len(sided), (side // 2 ** len(widths)) ** 2
         self.stages = stages(widths, blocks)
         self.project = LinearBlock(widths[-1], channels, fan=channels)
-        self.place = nn.Parameter(torch.zeros((side // 2 ** len(widths)) ** 2, channels))  # faces are aligned
+        self.place = nn.Parameter(torch.zeros(tokens, channels))  # faces are aligned
         self.afg = AFG(channels, aus)
-        self.geometry = nn.Sequential(
-            nn.Flatten(), nn.Linear(points * 2, 192), nn.BatchNorm1d(192), nn.ReLU(inplace=True),
-            nn.Linear(192, aus * channels),
-        )  # fmt: skip
+        self.narrow = nn.Linear(channels, _NARROW)
+        self.layout = nn.Sequential(nn.Linear(tokens * _NARROW, _HIDDEN), nn.BatchNorm1d(_HIDDEN))
+        self.geometry = nn.Sequential(nn.Linear(points * 2, _HIDDEN), nn.BatchNorm1d(_HIDDEN))
+        self.join = nn.Linear(2 * _HIDDEN, aus * channels)
         self.fgg = FGG(channels, aus, neighbours)
         self.side = nn.Parameter(torch.randn(aus, channels, 2) / channels**0.5)
         self.side_bias = nn.Parameter(torch.full((aus, 2), -2.0))
@@ -57,8 +63,10 @@ class AUNet(nn.Module):
         x = image
         for stage in self.stages:
             x = stage(x)
-        nodes = self.afg(self.project(x.flatten(2).transpose(1, 2)) + self.place)
-        nodes = (nodes + self.geometry(points).view_as(nodes)).relu()
+        tokens = self.project(x.flatten(2).transpose(1, 2))  # (N, T, C)
+        nodes = self.afg(tokens + self.place)
+        whole = torch.cat([self.layout(self.narrow(tokens).flatten(1)), self.geometry(points.flatten(1))], dim=1)
+        nodes = (nodes + self.join(whole.relu()).view_as(nodes)).relu()
         embeddings = self.fgg(nodes)
         raw = (embeddings.unsqueeze(-1) * self.side).sum(dim=2) + self.side_bias  # (N, A, 2)
         raw = torch.where(self.sided[:, None], raw, raw.mean(dim=-1, keepdim=True))
