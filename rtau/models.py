@@ -9,7 +9,7 @@ import msgspec
 
 from rtau.errors import ModelError
 
-Role = Literal["detector", "landmarks", "au"]
+Role = Literal["detector", "landmarks", "au", "identity"]
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +36,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     std: tuple[float, float, float]
     outputs: dict[str, str]  # output name: shape and meaning
     aus: tuple[str, ...] = ()  # columns that the model estimates, in output order (role `au`)
-    template: tuple[tuple[int, float, float], ...] = ()  # landmark index, x, y in crop pixels (role `au`)
+    template: tuple[tuple[int, float, float], ...] = ()  # landmark index, x, y in crop pixels (roles `au`, `identity`)
     licence: str = "Apache-2.0"
     trained_on: tuple[Provenance, ...]
     command: str  # remakes the model

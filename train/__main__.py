@@ -68,6 +68,15 @@ def au_encoder(path: Path) -> None:
 
 
 @main.command()
+@_config
+def identity(path: Path) -> None:
+    """The identity encoder that ships."""
+    from train.methods import identity as method
+
+    method.run(_read(path, method.IdentityConfig))
+
+
+@main.command()
 @click.option("--out", required=True, help="Folder of the shards.")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="train", show_default=True)
 @click.option("--persons", type=click.IntRange(1), default=512, show_default=True)
