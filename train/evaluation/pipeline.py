@@ -9,7 +9,6 @@ import platform
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +26,8 @@ from train.data.pseudo_labels import LADDERS
 from train.data.renders import load_renders
 from train.data.split import material
 from train.evaluation.agreement import icc31
+from train.evaluation.figure import Figure
+from train.evaluation.identity import identities
 from train.evaluation.runner import Runner, Seen, intensities
 
 Float32 = NDArray[np.float32]
@@ -52,15 +53,6 @@ _EMOTIONS = {  # of the CREMA clips: AUs of which one at least must rise against
 _RISE = 0.1  # of 5, from which an AU counts as raised
 
 
-class Figure(NamedTuple):
-    """One line of the report."""
-
-    what: str
-    value: str
-    target: str = ""
-    reached: bool | None = None  # None: for information
-
-
 def report() -> str:
     """All figures as Markdown."""
     runner = Runner()
@@ -70,6 +62,7 @@ def report() -> str:
         "AUs on the evaluation clips": [*against_teacher(runner, clips), *emotions(runner, clips)],
         "Calm faces": calm(runner),
         "Mirror": flips(runner),
+        "Identity": identities(runner),
         "Rendered people that no training saw": rendered(runner),
     }
     weights = ", ".join(f"{card.name} {card.version} ({card.sha256[:8]})" for card in runner.weights.values())
