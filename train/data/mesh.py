@@ -49,3 +49,29 @@ def _onto(shape: Float32, reference: Float32) -> Float32:
 def _transformed(shape: Float32, transform: NDArray[np.float64]) -> Float32:
     scale = np.hypot(transform[0, 0], transform[1, 0])
     return np.concatenate([apply(transform, shape[:, :2]), shape[:, 2:] * scale], axis=1).astype(np.float32)
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split())
+
+
+_RIGHT_EYE = _indices("33 7 163 144 145 153 154 155 133 246 161 160 159 158 157 173")
+_LEFT_EYE = _indices("263 249 390 373 374 380 381 382 362 466 388 387 386 385 384 398")
+_RIGHT_BROW = _indices("46 53 52 65 55 70 63 105 66 107")
+_LEFT_BROW = _indices("276 283 282 295 285 300 293 334 296 336")
+_LIPS = _indices(
+    "61 146 91 181 84 17 314 405 321 375 291 308 324 318 402 317 14 87 178 88 95 185 40 39 37 0 267 269 270 409 415 "
+    "310 311 312 13 82 81 42 183 78"
+)
+_NOSE = _indices("168 6 197 2 48 278 98 327 64 294")
+_LOWER_FACE = _indices("205 425 50 280 152 175 199 18 200")
+SHAPES: tuple[tuple[int, ...], ...] = (  # whose form, wherever they lie, shows the Action Units
+    _RIGHT_EYE,
+    _LEFT_EYE,
+    (*_RIGHT_BROW, *_RIGHT_EYE),
+    (*_LEFT_BROW, *_LEFT_EYE),
+    (*_RIGHT_BROW, *_LEFT_BROW),
+    _LIPS,
+    (*_LIPS, *_NOSE, *_LOWER_FACE),
+)
+EXPRESSIVE = tuple(sorted({i for shape in SHAPES for i in shape}))

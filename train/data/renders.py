@@ -42,28 +42,31 @@ class Renders(NamedTuple):
         return read_rgb(self.jpegs[i], f"rendered face {i}")
 
     def face(self, i: int, depth: float) -> LabelledFace:
-        """A rendered face as the teacher would label it, had it seen it exactly.
-
-        Landmarks move by `teacher_offsets.npy`; z is in pixels and its mean `depth` eye distances, as the teacher's.
-        """
-        moved = _OFFSETS @ self.rotation[i].T
-        exact = self.landmarks[i]
-        per_cm = self.focal[i] / exact[:, 2:]
-        xy = exact[:, :2] + moved[:, :2] * per_cm * [1, -1]
-        z = (exact[:, 2:] - moved[:, 2:] - exact[:, 2].mean()) * per_cm
-        landmarks = np.concatenate([xy, z + depth * inter_ocular(exact)], axis=1).astype(np.float32)
+        """A rendered face as the teacher would label it, had it seen it exactly."""
         placed = np.eye(4)
         placed[:3, :3] = self.rotation[i] @ _CANONICAL
         return LabelledFace(
             name=f"rendered {i}",
             source="rendered",
             image=self.image(i),
-            landmarks=landmarks,
+            landmarks=self.taught(i, depth),
             pose=pose_degrees(placed),
             blendshapes=np.zeros(52, np.float32),
             faces_in_picture=1,
             attributes={},
         )
+
+    def taught(self, i: int, depth: float = 0.0) -> Float32:
+        """(478, 3) the exact landmarks, moved by `teacher_offsets.npy` to where the teacher places them.
+
+        z is in pixels and its mean `depth` eye distances, as the teacher's.
+        """
+        moved = _OFFSETS @ self.rotation[i].T
+        exact = self.landmarks[i]
+        per_cm = self.focal[i] / exact[:, 2:]
+        xy = exact[:, :2] + moved[:, :2] * per_cm * [1, -1]
+        z = (exact[:, 2:] - moved[:, 2:] - exact[:, 2].mean()) * per_cm
+        return np.concatenate([xy, z + depth * inter_ocular(exact)], axis=1).astype(np.float32)
 
 
 _TRIES = 2

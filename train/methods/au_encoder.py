@@ -28,7 +28,7 @@ from rtau.facs import AU_COLUMNS, CATALOGUE
 from rtau.models import Card, load_artifact
 from train.data.augment import jittered, occlude, photometric, warp
 from train.data.clips import load_clips
-from train.data.mesh import mean_shape, mirror_indices
+from train.data.mesh import EXPRESSIVE, mean_shape, mirror_indices
 from train.data.photos import LabelledFace, load_photos
 from train.data.provenance import BACKGROUNDS, ICT_FACE, MAKEHUMAN, OPEN_MATERIAL
 from train.data.pseudo_labels import AUS, pseudo_labels, training_labels
@@ -68,6 +68,7 @@ class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     contrast: float  # weight of the AUNCE loss
     cross_entropy: float
     regression: float
+    tracing: float
     renders: str  # folder with train/ and validation/ shards of `python -m train render`
     renders_share: float  # of the faces drawn
     landmarks: str = "default"  # the landmark network whose points are read
@@ -78,11 +79,20 @@ class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     run_folder: str
 
 
+class View(NamedTuple):
+    """One augmented crop: image, points and traced of `Sample`."""
+
+    image: UInt8
+    points: Float32
+    traced: Float32
+
+
 class Sample(NamedTuple):
     """A face in two views."""
 
     images: UInt8  # (2, 112, 112, 3)
     points: Float32  # (2, 478, 2)
+    traced: Float32  # (2, P, 2) where the landmarks of `EXPRESSIVE` are, in crop pixels from their usual places
     left: Float32  # (2, A) intensity on the left of the face in the view: a mirrored view has its sides exchanged
     right: Float32  # (2, A)
     left_weight: Float32  # (2, A) how far they are to be believed, 0-1
@@ -96,6 +106,7 @@ class Batch(NamedTuple):
 
     images: Tensor
     points: Tensor
+    traced: Tensor
     left: Tensor
     right: Tensor
     left_weight: Tensor
@@ -122,7 +133,9 @@ def run(config: AUEncoderConfig) -> None:
     weights = class_weights(rates).clamp(max=_MAX_CLASS_WEIGHT)
     contrast, entropy = AUNCELoss.paper(), WeightedBCE(weights)
     generator = torch.Generator().manual_seed(config.seed)
-    net = AUNet(config.widths, config.blocks, config.channels, config.neighbours, SIDED, side=SIDE)
+    net = AUNet(
+        config.widths, config.blocks, config.channels, config.neighbours, SIDED, traced=len(EXPRESSIVE), side=SIDE
+    )
     if config.initial is not None:
         _take_over(net, Path(config.initial))
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -143,6 +156,7 @@ def run(config: AUEncoderConfig) -> None:
             "contrast": config.contrast * contrast(first, second, occurrence, known, kinds, weights),
             "entropy": config.cross_entropy * entropy(out.logits, *twice),
             "intensity": config.regression * wrong.sum() / believed.sum().clamp(min=1),
+            "tracing": config.tracing * smooth_l1_loss(out.traced, batch.traced.flatten(0, 1), beta=0.5),
         }
 
     def measure(model: nn.Module) -> dict[str, float]:
@@ -255,37 +269,38 @@ class Views(IterableDataset[Sample]):
                 occurrence, known = sides.max(axis=0) >= 1, self.labels.known[i]
             swapped = np.stack([sides[::-1] if mirrored else sides for mirrored in flips], axis=1)
             believed = np.stack([weights[::-1] if mirrored else weights for mirrored in flips], axis=1)
-            images, points = (np.stack(parts) for parts in zip(*views, strict=True))
-            yield Sample(images, points, swapped[0], swapped[1], believed[0], believed[1], occurrence, known)
+            images, points, traced = (np.stack(parts) for parts in zip(*views, strict=True))
+            yield Sample(images, points, traced, swapped[0], swapped[1], believed[0], believed[1], occurrence, known)
 
-    def view(self, face: LabelledFace, mirrored: bool, rng: Generator) -> tuple[UInt8, Float32]:
+    def view(self, face: LabelledFace, mirrored: bool, rng: Generator) -> View:
         """One crop of a photo, with landmarks that err as the landmark network does on faces that it has not seen."""
         wrong = self.errors[rng.integers(len(self.errors))] * rng.uniform(0.3, 1.3)
         points = _aligned(face.landmarks, self.template) + wrong + rng.normal(0, 0.1, (478, 2))
         landmarks = apply(crop_transform(face.landmarks, self.template), points)
-        return self._seen(face.image, landmarks, mirrored, rng)
+        return self._seen(face.image, landmarks, face.landmarks[:, :2], mirrored, rng)
 
-    def rendered_view(self, i: int, mirrored: bool, rng: Generator) -> tuple[UInt8, Float32]:
+    def rendered_view(self, i: int, mirrored: bool, rng: Generator) -> View:
         """One crop of a rendered face, with the landmarks that the network found in it."""
         found = self.renders.found[i]
         landmarks = found[rng.integers(len(found))] + rng.normal(0, 0.15, (478, 2))
-        return self._seen(self.renders.image(i), landmarks, mirrored, rng)
+        return self._seen(self.renders.image(i), landmarks, self.renders.taught(i)[:, :2], mirrored, rng)
 
     def _seen(
-        self, image: UInt8, landmarks: NDArray[np.floating], mirrored: bool, rng: Generator
-    ) -> tuple[UInt8, Float32]:
+        self, image: UInt8, landmarks: NDArray[np.floating], truth: Float32, mirrored: bool, rng: Generator
+    ) -> View:
         """Sometimes the landmarks say nothing at all, so that the picture has to be read too."""
         exact = crop_transform(landmarks, self.template)
         transform = jittered(exact, SIDE, rng, 0.007, 1.02, 1.0)
         crop = warp(image, transform, (SIDE, SIDE), mirror=mirrored)
-        seen = apply(invert(exact), landmarks)
+        seen, there = apply(invert(exact), landmarks), apply(invert(transform), truth)
         if mirrored:
-            seen = seen[self.mirror] * [-1, 1] + [SIDE, 0]
+            seen, there = (points[self.mirror] * [-1, 1] + [SIDE, 0] for points in (seen, there))
         if rng.random() < 0.1:
             crop = occlude(crop, rng, self.faces[rng.integers(len(self.faces))].image)
         if rng.random() < _BLIND:
             seen = self.mean
-        return photometric(crop, rng, 0.9), network_points(seen)
+        traced = (there - self.mean)[list(EXPRESSIVE)].astype(np.float32)
+        return View(photometric(crop, rng, 0.9), network_points(seen), traced)
 
 
 def _odds(shown: NDArray[np.floating], source: NDArray[np.float64]) -> NDArray[np.float64]:

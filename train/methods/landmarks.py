@@ -21,7 +21,7 @@ from rtau.boxes import bounds
 from rtau.models import Card
 from train.data.augment import jittered, occlude, photometric, warp
 from train.data.clips import load_clips
-from train.data.mesh import LANDMARKS, mean_shape, mirror_indices
+from train.data.mesh import LANDMARKS, SHAPES, mean_shape, mirror_indices
 from train.data.negatives import drawn, face_free_photos
 from train.data.photos import LabelledFace, load_photos
 from train.data.provenance import BACKGROUNDS, ICT_FACE, MAKEHUMAN, OPEN_MATERIAL
@@ -216,12 +216,20 @@ def _losses(model: nn.Module, batch: object, weight: Tensor) -> dict[str, Tensor
     count = present.sum().clamp(min=1)
     error = (out.landmarks - torch.as_tensor(sample.landmarks)).abs()
     error = torch.where(error < 1, 0.5 * error**2 + 0.5, error)  # close to the truth the gradient fades
+    wrong = (out.landmarks - torch.as_tensor(sample.landmarks))[..., :2]
+    form = torch.stack([_form_error(wrong[:, shape]) for shape in SHAPES]).mean(dim=0)  # (N,)
     turned = (out.pose - torch.as_tensor(sample.pose)).abs().mean(dim=1)
     return {
         "points": ((error * weight).mean(dim=(1, 2)) * present).sum() / count,
+        "form": 1.5 * (form * present).sum() / count,
         "pose": 0.03 * (turned * present).sum() / count,
         "presence": 0.5 * nn.functional.binary_cross_entropy_with_logits(out.presence, present),
     }
+
+
+def _form_error(wrong: Tensor) -> Tensor:
+    """(N, P, 2) pixels by which points are off -> (N,) how much of it is not a shift of all of them."""
+    return (wrong - wrong.mean(dim=1, keepdim=True)).abs().mean(dim=(1, 2))
 
 
 def _point_weights(mean: Float32) -> Tensor:

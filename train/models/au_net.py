@@ -24,12 +24,13 @@ class AUOutput(NamedTuple):
     right: Tensor  # (N, A)
     intensity: Tensor  # (N, A) the stronger side; both are equal for AUs without sides
     logits: Tensor  # (N, A) of occurrence; 0 where the intensity is 1
+    traced: Tensor  # (N, traced, 2) where the pixels alone show some landmarks, crop pixels from their usual places
 
 
 class AUNet(nn.Module):
     """Image (N, 3, 112, 112) normalised and points (N, 478, 2), landmarks in crop widths about its middle.
 
-    `sided` says for each AU whether left and right may differ.
+    `sided` says for each AU whether left and right may differ. `traced` landmarks are an auxiliary target.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class AUNet(nn.Module):
         channels: int,
         neighbours: int,
         sided: tuple[bool, ...],
+        traced: int,
         points: int = 478,
         side: int = 112,
     ) -> None:
@@ -50,6 +52,7 @@ class AUNet(nn.Module):
         self.afg = AFG(channels, aus)
         self.narrow = nn.Linear(channels, _NARROW)
         self.layout = nn.Sequential(nn.Linear(tokens * _NARROW, _HIDDEN), nn.BatchNorm1d(_HIDDEN))
+        self.trace = nn.Linear(_HIDDEN, 2 * traced)  # teaches the pixels where things are; not run afterwards
         self.geometry = nn.Sequential(nn.Linear(points * 2, _HIDDEN), nn.BatchNorm1d(_HIDDEN))
         self.join = nn.Linear(2 * _HIDDEN, aus * channels)
         self.fgg = FGG(channels, aus, neighbours)
@@ -65,14 +68,17 @@ class AUNet(nn.Module):
             x = stage(x)
         tokens = self.project(x.flatten(2).transpose(1, 2))  # (N, T, C)
         nodes = self.afg(tokens + self.place)
-        whole = torch.cat([self.layout(self.narrow(tokens).flatten(1)), self.geometry(points.flatten(1))], dim=1)
-        nodes = (nodes + self.join(whole.relu()).view_as(nodes)).relu()
+        layout = self.layout(self.narrow(tokens).flatten(1)).relu()
+        whole = torch.cat([layout, self.geometry(points.flatten(1)).relu()], dim=1)
+        nodes = (nodes + self.join(whole).view_as(nodes)).relu()
         embeddings = self.fgg(nodes)
         raw = (embeddings.unsqueeze(-1) * self.side).sum(dim=2) + self.side_bias  # (N, A, 2)
         raw = torch.where(self.sided[:, None], raw, raw.mean(dim=-1, keepdim=True))
         left, right = (MAX_INTENSITY * raw.sigmoid()).unbind(-1)
         intensity = torch.maximum(left, right)
-        return AUOutput(embeddings, left, right, intensity, softplus(self.slope) * (intensity - 1))
+        traced = self.trace(layout).unflatten(1, (-1, 2))
+        logits = softplus(self.slope) * (intensity - 1)
+        return AUOutput(embeddings, left, right, intensity, logits, traced)
 
 
 class AUExport(nn.Module):

@@ -6,7 +6,7 @@ from train.models.au_net import AUNet
 
 def network(sided: tuple[bool, ...] = (True, False, True)) -> AUNet:
     torch.manual_seed(0)
-    return AUNet((8, 16, 16, 16), (0, 0, 0, 1), channels=8, neighbours=2, sided=sided).eval()
+    return AUNet((8, 16, 16, 16), (0, 0, 0, 1), channels=8, neighbours=2, sided=sided, traced=5).eval()
 
 
 def test_occurrence_is_a_half_where_the_intensity_is_one() -> None:
