@@ -1,4 +1,6 @@
-"""Estimate the AUs of the tracked faces of a picture, all faces in one batch."""
+"""Estimate the AUs of tracked faces, those of several pictures in one batch."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,28 +26,35 @@ class AUs:
                 f"{artifact.folder}: the card needs a template and AUs of the catalogue, not {sorted(unknown)}"
             )
         self._engine = open_engine(artifact, config)
-        self._crops = CropBuffer(self.card.input_size)
+        self._crops, self._max_batch = CropBuffer(self.card.input_size), config.au.max_batch
         self._template = np.array(self.card.template)  # (P, 3) landmark index, x, y
 
     def warm_up(self) -> None:
         """Load the kernel and run the network once, so that the first frame is as quick as the others."""
         spread = np.random.default_rng(0).uniform(8, 56, (1, 478, 3)).astype(np.float32)
         one = np.ones(1, np.float32)
-        self(grey_picture(), TrackedFaces(np.ones(1, np.int64), one, spread, np.zeros((1, 3), np.float32)))
+        faces = TrackedFaces(np.ones(1, np.int64), one, spread, np.zeros((1, 3), np.float32))
+        self([(grey_picture(), faces)])
 
-    def __call__(self, picture: Picture | None, faces: TrackedFaces) -> AUEstimates:
-        """AUs in the order of `card.aus`, shapes (F, A)."""
-        if picture is None or not len(faces.track_ids):
-            none = np.zeros((0, len(self.card.aus)), np.float32)
-            return AUEstimates(none, none, none, none)
+    def __call__(self, seen: Sequence[tuple[Picture | None, TrackedFaces]]) -> list[AUEstimates]:
+        """For each picture its faces' AUs in the order of `card.aus`, shapes (F, A)."""
         side = self.card.input_size
-        transforms = crop_transform(faces.landmarks, self._template)
-        points = apply(invert(transforms), faces.landmarks[..., :2]) / side - 0.5
-        crops = self._crops.take(len(transforms))
-        out = self._engine(
-            {
-                "image": crop(picture, transforms, (side, side), self.card.mean, self.card.std, crops),
-                "points": points.astype(np.float32),
-            }
-        )
-        return AUEstimates(out["occurrence"], out["intensity"], out["left"], out["right"])
+        counts = [0 if picture is None else len(faces.track_ids) for picture, faces in seen]
+        ends = np.cumsum(counts)
+        crops, points = self._crops.take(int(ends[-1])), np.empty((ends[-1], 478, 2), np.float32)
+        for (picture, faces), count, end in zip(seen, counts, ends, strict=True):
+            if picture is not None and count:
+                transforms = crop_transform(faces.landmarks, self._template)
+                points[end - count : end] = apply(invert(transforms), faces.landmarks[..., :2]) / side - 0.5
+                own = crops[end - count : end]
+                crop(picture, transforms, (side, side), self.card.mean, self.card.std, own)
+        estimates = [
+            self._engine({"image": crops[i : i + self._max_batch], "points": points[i : i + self._max_batch]})
+            for i in range(0, len(crops), self._max_batch)
+        ]
+        none = np.zeros((0, len(self.card.aus)), np.float32)
+        whole = [np.concatenate([none, *(each[name] for each in estimates)]) for name in AUEstimates._fields]
+        return [
+            AUEstimates(*(values[end - count : end] for values in whole))
+            for count, end in zip(counts, ends, strict=True)
+        ]

@@ -9,6 +9,7 @@ from msgspec import Meta
 from rtau.errors import ConfigError
 
 Probability = Annotated[float, Meta(ge=0, le=1)]
+Policy = Literal["wait", "newest", "drop_oldest", "drop_latest"]
 
 
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,7 +23,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     options: dict[str, str] = {}  # of FFmpeg's input, such as video_size and framerate of a camera
     realtime: bool = False  # give the frames at the pace of their own times
     loop: bool = False  # begin again at the end; indices and times go on
-    policy: Literal["wait", "newest"] = "wait"  # when all slots are taken: wait for one, or drop the frame and count it
+    policy: Policy = "wait"  # when frames come faster than they are looked at: docs/stream.md; drops are counted
 
 
 class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,6 +54,8 @@ class AUConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Estimating AUs."""
 
     encoder: str = "default"
+    max_batch: Annotated[int, Meta(ge=1)] = 32  # faces that go through the network at once, of all sources together
+    max_wait_ms: Annotated[float, Meta(ge=0)] = 0.0  # for other sources' faces; 0: what is there goes at once
     landmarks: bool = False  # send the 478 landmarks along
 
 

@@ -1,9 +1,10 @@
-"""Live: every source through its own chain of processes, all of them into one feed.
+"""Live: every source through its own chain of processes, their AUs from one process, all of them into one feed.
 
 A source that is lost is opened again after growing pauses, a chain that dies is started again a few times; the other
-sources go on meanwhile. Indices, times and track ids of a source go on too.
+sources go on meanwhile. Indices, times and track ids of a source go on too. Sources can come and go while it runs.
 """
 
+import contextlib
 import os
 import queue
 import threading
@@ -19,7 +20,7 @@ import psutil
 
 from rtau.capture import comes_back
 from rtau.config import PipelineConfig, SourceConfig
-from rtau.errors import RtauError, SourceError, WorkerError
+from rtau.errors import ConfigError, RtauError, SourceError, WorkerError
 from rtau.feed.events import TrackEvents
 from rtau.feed.publisher import Publisher
 from rtau.messages import (
@@ -34,10 +35,13 @@ from rtau.messages import (
     RunInfo,
     describe_feed,
 )
-from rtau.pipeline import InProcesses
+from rtau.pipeline import InProcesses, shared_aus
+from rtau.runtime.shared import SharedStage
 
 HEALTH_EVERY_S = 1.0
 _ANSWER_S = 0.2  # at least so often the feed looks after new subscribers
+_FAREWELL_S = 5.0  # for chains to end when the run has failed
+_STAGES = ("queue", "faces", "au_queue", "au", "publish")  # of a frame's way, in order
 
 
 class _Opened(NamedTuple):
@@ -54,15 +58,30 @@ class _Closed(NamedTuple):
     error: RtauError | None = None  # stops the whole run
 
 
-_News = _Opened | AUFrame | _Closed
+class _Arrived(NamedTuple):
+    frame: AUFrame
+    stamps: list[int]  # see InProcesses.stamped
+
+
+class _Wanted(NamedTuple):
+    source: SourceConfig
+
+
+class _Unwanted(NamedTuple):
+    pass
+
+
+_News = _Opened | _Arrived | _Closed | _Wanted | _Unwanted
 
 
 class _Chain(threading.Thread):
     """Follows one source; all that happens goes to `news` as (source id, what)."""
 
-    def __init__(self, config: PipelineConfig, source: SourceConfig, news: "queue.Queue[tuple[str, _News]]") -> None:
+    def __init__(
+        self, config: PipelineConfig, source: SourceConfig, aus: SharedStage, news: "queue.Queue[tuple[str, _News]]"
+    ) -> None:
         super().__init__(name=f"rtau-{source.source_id}", daemon=True)
-        self._config, self.source, self._news = config, source, news
+        self._config, self.source, self._aus, self._news = config, source, aus, news
         self._stopping = threading.Event()
         self._run: InProcesses | None = None
         self._deaths: deque[float] = deque()
@@ -97,15 +116,15 @@ class _Chain(threading.Thread):
         """One opening of the source, from start to end."""
         again = comes_back(self.source)
         try:
-            run = InProcesses(self._config, self.source)
+            run = InProcesses(self._config, self.source, self._aus)
             with run:
                 self._run = run
                 if self._stopping.is_set():
                     run.stop()
                 self._tell(_Opened(run.info))
                 count = 0
-                for frame in run:
-                    self._tell(frame)
+                for frame, stamps in run.stamped():
+                    self._tell(_Arrived(frame, stamps))
                     count += 1
             return _Closed("source_lost" if again else "source_ended", "no more frames", count + run.dropped, not again)
         except WorkerError as error:
@@ -151,7 +170,7 @@ class _Followed:
         self.chain, self.counts = chain, SourceCounts()
         self.state, self.faces, self.last = "starting", 0, None
         self.events, self._memory_s = TrackEvents(memory_s), memory_s
-        self.latency_ms: list[float] = []
+        self.times_ns: list[list[int]] = []  # since the last Health: captured, each stage's stamps, published
         self.before = (time.monotonic(), 0, 0)  # of the last Health: time, captured, published
         self._opened_at = 0  # captured when this opening began
         self._tracks, self._most = 0, 0  # ids of earlier openings, and the largest so far
@@ -192,7 +211,9 @@ class Live:
         self._config = msgspec.structs.replace(config, runtime=runtime)
         self._publisher = publisher
         self._news: queue.Queue[tuple[str, _News]] = queue.Queue()
+        self._aus = shared_aus(self._config)
         self._sources = {s.source_id: self._followed(s) for s in sources}
+        self._open: set[str] = set()
         self._usage: dict[int, psutil.Process] = {}
         self._restarts: dict[str, int] = {}
 
@@ -206,40 +227,71 @@ class Live:
         for source in list(self._sources.values()):
             source.chain.stop()
 
+    def add(self, source: SourceConfig) -> None:
+        """Follow one source more, from any thread; one of the same name must have ended."""
+        self._news.put((source.source_id, _Wanted(source)))
+
+    def remove(self, source_id: str) -> None:
+        """Follow a source no longer, from any thread; its last message is the event `source_ended`."""
+        self._news.put((source_id, _Unwanted()))
+
     def run(
         self,
         on_message: Callable[[Message], None] = lambda message: None,
         on_info: Callable[[str, RunInfo], None] = lambda source, info: None,
+        every_second: Callable[[], None] = lambda: None,
     ) -> None:
         """Publish until all sources have ended; every message also goes to `on_message`, in order.
 
         `on_info` hears of a source when it is opened. Raises WorkerError when processes keep dying.
         """
-        for source in self._sources.values():
-            source.chain.start()
-        health_at, open_sources = time.monotonic() + HEALTH_EVERY_S, set(self._sources)
-        while open_sources:
-            try:
-                name, what = self._news.get(timeout=_ANSWER_S)
-            except queue.Empty:
-                pass
-            else:
-                source = self._sources[name]
-                if isinstance(what, _Opened):
-                    on_info(name, what.info)
-                    self._opened(source, what.info, on_message)
-                elif isinstance(what, AUFrame):
-                    self._frame(source, what, on_message)
-                elif self._closed(source, what, on_message):
-                    open_sources.discard(name)
-            self._publisher.serve()
-            if time.monotonic() >= health_at:
-                health_at += HEALTH_EVERY_S
-                self._health(on_message)
-        self._health(on_message)
+        try:
+            for name, source in self._sources.items():
+                source.chain.start()
+                self._open.add(name)
+            health_at = time.monotonic() + HEALTH_EVERY_S
+            while self._open:
+                with contextlib.suppress(queue.Empty):
+                    self._hear(*self._news.get(timeout=_ANSWER_S), on_message, on_info)
+                self._publisher.serve()
+                if time.monotonic() >= health_at:
+                    health_at += HEALTH_EVERY_S
+                    every_second()
+                    self._health(on_message)
+            self._health(on_message)
+        finally:
+            self.stop()
+            until = time.monotonic() + _FAREWELL_S
+            for source in self._sources.values():
+                source.chain.join(max(until - time.monotonic(), 0))
+            self._aus.close()
+
+    def _hear(
+        self,
+        name: str,
+        what: _News,
+        on_message: Callable[[Message], None],
+        on_info: Callable[[str, RunInfo], None],
+    ) -> None:
+        if isinstance(what, _Wanted):
+            if name in self._open:
+                raise ConfigError(f"two sources have one name: {name}")
+            self._sources[name] = self._followed(what.source)
+            self._sources[name].chain.start()
+            self._open.add(name)
+        elif isinstance(what, _Unwanted):
+            if name in self._open:
+                self._sources[name].chain.stop()
+        elif isinstance(what, _Opened):
+            on_info(name, what.info)
+            self._opened(self._sources[name], what.info, on_message)
+        elif isinstance(what, _Arrived):
+            self._frame(self._sources[name], what, on_message)
+        elif self._closed(self._sources[name], what, on_message):
+            self._open.discard(name)
 
     def _followed(self, source: SourceConfig) -> _Followed:
-        return _Followed(_Chain(self._config, source, self._news), self._config.faces.memory_s)
+        return _Followed(_Chain(self._config, source, self._aus, self._news), self._config.faces.memory_s)
 
     def _send(self, kind: str, message: Message, on_message: Callable[[Message], None]) -> Message:
         sent = self._publisher.send(f"{kind}.{message.source_id}", message)
@@ -256,11 +308,11 @@ class Live:
             self._event(source, "source_back", "", on_message)
         source.state = "live"
 
-    def _frame(self, source: _Followed, frame: AUFrame, on_message: Callable[[Message], None]) -> None:
+    def _frame(self, source: _Followed, arrived: _Arrived, on_message: Callable[[Message], None]) -> None:
         before = source.counts.captured
-        frame = source.arrived(frame)
+        frame = source.arrived(arrived.frame)
         sent = self._send("au", frame, on_message)
-        source.latency_ms.append((sent.t_publish_ns - frame.t_capture_ns) / 1e6)
+        source.times_ns.append([frame.t_capture_ns, *arrived.stamps[1:], sent.t_publish_ns])
         for event in source.events(frame):
             self._send("event", event, on_message)
         if frame.frame_index > before:
@@ -294,10 +346,7 @@ class Live:
         now = time.monotonic()
         for name, source in self._sources.items():
             then, captured, published = source.before
-            counts, latency = source.counts, {}
-            if source.latency_ms:
-                p50, p99 = (float(v) for v in np.percentile(source.latency_ms, [50, 99]))
-                latency = {"total": Percentiles(p50=p50, p99=p99)}
+            counts = source.counts
             seconds = max(now - then, 1e-3)
             health = Health(
                 source_id=name,
@@ -307,15 +356,18 @@ class Live:
                 captured=counts.captured,
                 published=counts.published,
                 dropped={"busy": counts.dropped},
-                latency_ms=latency,
+                latency_ms=_latency(source.times_ns),
                 faces=source.faces,
             )
-            source.before, source.latency_ms = (now, counts.captured, counts.published), []
+            source.before, source.times_ns = (now, counts.captured, counts.published), []
             self._send("health", health, on_message)
         processes = [self._process("publisher", os.getpid(), 0)]
+        if self._aus.pid is not None:
+            processes.append(self._process(self._aus.name, self._aus.pid, self._aus.starts - 1))
         for name, source in self._sources.items():
             restarts = self._restarts.get(name, 0)
-            processes += [self._process(f"{stage}.{name}", pid, restarts) for stage, pid in source.chain.pids.items()]
+            own = {stage: pid for stage, pid in source.chain.pids.items() if stage != self._aus.name}
+            processes += [self._process(f"{stage}.{name}", pid, restarts) for stage, pid in own.items()]
         run = RunHealth(
             source_id=RUN,
             processes=processes,
@@ -335,6 +387,16 @@ class Live:
         except psutil.NoSuchProcess:
             cpu, memory = 0.0, 0
         return ProcessHealth(name=name, pid=pid, restarts=restarts, cpu=cpu, memory_bytes=memory)
+
+
+def _latency(times_ns: list[list[int]]) -> dict[str, Percentiles]:
+    """Milliseconds by stage, and from capture to publication."""
+    if not times_ns:
+        return {}
+    times = np.array(times_ns) / 1e6
+    spans = dict(zip(_STAGES, np.diff(times, axis=1).T, strict=True)) | {"total": times[:, -1] - times[:, 0]}
+    shares = {stage: np.percentile(span, [50, 99]) for stage, span in spans.items()}
+    return {stage: Percentiles(p50=float(p50), p99=float(p99)) for stage, (p50, p99) in shares.items()}
 
 
 def table_of(record: Path, name: str, count: int) -> Path:

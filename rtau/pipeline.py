@@ -21,8 +21,10 @@ from rtau.errors import SourceError
 from rtau.faces import Faces
 from rtau.messages import AUFrame, FaceAUs, RunInfo, SourceInfo, StageTime
 from rtau.models import load_artifact
+from rtau.runtime.flow import Item
+from rtau.runtime.shared import SharedStage, Work
 from rtau.runtime.supervisor import Layout, Supervisor
-from rtau.runtime.worker import Item, Slots
+from rtau.runtime.worker import Slots
 from rtau.structures import AUEstimates, Frame, PictureFormat, TrackedFaces
 
 
@@ -35,12 +37,20 @@ def journey(config: PipelineConfig, source: SourceConfig) -> Iterator[AUFrame]:
         yield from run
 
 
-def layout(config: PipelineConfig, source: SourceConfig) -> Layout:
+def layout(config: PipelineConfig, source: SourceConfig, aus: SharedStage) -> Layout:
     """The same journey over processes; `runtime.supervisor` starts and watches them."""
     return Layout(
         source=("decode", partial(DecodeSource, source)),
-        stages=[("faces", partial(FacesStage, config)), ("au", partial(AUStage, config, source.source_id))],
+        stages=[("faces", partial(FacesStage, config))],
+        shared=aus,
+        source_id=source.source_id,
+        policy=source.policy,
     )
+
+
+def shared_aus(config: PipelineConfig) -> SharedStage:
+    """The process that estimates the AUs of all sources."""
+    return SharedStage("au", partial(AUStage, config), config.au.max_wait_ms / 1000, config.runtime.start_timeout_s)
 
 
 def describe(config: PipelineConfig, source: SourceInfo) -> RunInfo:
@@ -141,7 +151,7 @@ class InProcess:
             decoded = time.perf_counter()
             faces = self._faces(frame)
             found = time.perf_counter()
-            aus = self._aus(frame.picture, faces)
+            (aus,) = self._aus([(frame.picture, faces)])
             message = to_message(
                 frame,
                 faces,
@@ -161,15 +171,23 @@ class InProcess:
 
 
 class InProcesses:
-    """The journey over processes. Iterate for AUFrames, in order; `times` is known when the run has ended."""
+    """The journey over processes. Iterate for AUFrames, in order; `times` is known when the run has ended.
 
-    def __init__(self, config: PipelineConfig, source: SourceConfig) -> None:
+    `aus` is the AU process where several runs share one.
+    """
+
+    def __init__(self, config: PipelineConfig, source: SourceConfig, aus: SharedStage | None = None) -> None:
+        self._aus, self._owns = aus or shared_aus(config), aus is None
         with Decode(source) as decode:
             self.info = describe(config, decode.info)
             slot_bytes = next((frame.picture.format.nbytes for frame in decode if frame.picture), 1)
         runtime = config.runtime
         self._supervisor = Supervisor(
-            layout(config, source), runtime.slots, slot_bytes, runtime.start_timeout_s, runtime.stall_timeout_s
+            layout(config, source, self._aus),
+            runtime.slots,
+            slot_bytes,
+            runtime.start_timeout_s,
+            runtime.stall_timeout_s,
         )
 
     @property
@@ -198,9 +216,16 @@ class InProcesses:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._supervisor.__exit__(kind, error, trace)
+        if self._owns:
+            self._aus.close()
 
     def __iter__(self) -> Iterator[AUFrame]:
-        return map(_decode_message, self._supervisor)
+        return (frame for frame, _ in self.stamped())
+
+    def stamped(self) -> Iterator[tuple[AUFrame, list[int]]]:
+        """The same, each with monotonic ns: captured, taken up and done by `faces`, taken up and done by `au`."""
+        for item in self._supervisor:
+            yield _decode_message(item.payload), item.stamps
 
 
 def open_run(config: PipelineConfig, source: SourceConfig) -> InProcess | InProcesses:
@@ -261,7 +286,7 @@ class DecodeSource:
                 return
             slot = None
             if frame.picture is not None:
-                slot = slots.take() if self._source.policy == "wait" else slots.take_now()
+                slot = slots.take()
                 if slot is None:
                     continue  # the gap in the frame index tells
                 if frame.picture.format.nbytes > slots.ring.address.slot_bytes:
@@ -287,15 +312,25 @@ class FacesStage:
 
 
 class AUStage:
-    """Process `au`: crops straight from the slot, estimates, and writes the message."""
+    """Process `au`: crops straight from the slots of all sources, estimates, and writes the messages."""
 
-    def __init__(self, config: PipelineConfig, source_id: str) -> None:
-        self._aus, self._source_id, self._landmarks = AUs(config), source_id, config.au.landmarks
+    def __init__(self, config: PipelineConfig) -> None:
+        self._aus, self._landmarks = AUs(config), config.au.landmarks
         self._aus.warm_up()
 
-    def __call__(self, payload: bytes, slot: memoryview | None) -> bytes:
-        ref = _decode_faces(payload)
-        frame, faces = ref.frame.frame(slot), ref.faces()
-        aus = self._aus(frame.picture, faces)
+    def open(self, source: str) -> None:
+        pass
+
+    def close(self, source: str) -> None:
+        pass
+
+    def __call__(self, works: list[Work]) -> list[bytes]:
+        refs = [_decode_faces(work.payload) for work in works]
+        frames = [ref.frame.frame(work.slot) for ref, work in zip(refs, works, strict=True)]
+        faces = [ref.faces() for ref in refs]
         names = self._aus.card.aus
-        return _encode(to_message(frame, faces, aus, self._source_id, names=names, landmarks=self._landmarks))
+        estimates = self._aus([(frame.picture, some) for frame, some in zip(frames, faces, strict=True)])
+        return [
+            _encode(to_message(frame, some, aus, work.source, names=names, landmarks=self._landmarks))
+            for frame, some, aus, work in zip(frames, faces, estimates, works, strict=True)
+        ]

@@ -10,7 +10,7 @@ from types import FrameType
 import msgspec
 
 from rtau.config import PipelineConfig, SourceConfig, load_config
-from rtau.errors import DamagedSourceError, Interrupted, RtauError
+from rtau.errors import DamagedSourceError, Interrupted, RtauError, WorkerError
 from rtau.messages import RunInfo, StageTime
 from rtau.pipeline import InProcess, InProcesses, open_run
 from rtau.sinks.meta import Counts, LayoutName, State
@@ -92,6 +92,8 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
                     progress("faces and AUs", done, run.info.source.frames)
             except DamagedSourceError as error:
                 problem = error
+            except WorkerError as error:
+                raise WorkerError(f"{error}; the run was stopped and nothing was written") from error
             finished = time.perf_counter()
             if stopped:
                 problem = Interrupted("stopped; the rows up to here are written")

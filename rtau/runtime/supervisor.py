@@ -9,32 +9,30 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from rtau.config import Policy
 from rtau.errors import RtauError, WorkerError
 from rtau.messages import StageTime
+from rtau.runtime.flow import End, Failed, Item, decode_control, decode_flow, error_of
 from rtau.runtime.ring import Ring
-from rtau.runtime.worker import (
-    End,
-    Failed,
-    Source,
-    Stage,
-    Wiring,
-    decode_control,
-    decode_flow,
-    error_of,
-    run_source,
-    run_stage,
-)
+from rtau.runtime.shared import Port, SharedStage, how_it_ended
+from rtau.runtime.worker import Source, Stage, Wiring, run_source, run_stage
 
 
 class Layout(NamedTuple):
-    """One source and the stages behind it, in order; each becomes a process. `build` runs in that process."""
+    """One source and the stages behind it, in order; each becomes a process. `build` runs in that process.
+
+    The last stage is one that other chains may share, where there is such a one.
+    """
 
     source: tuple[str, Callable[[], Source]]
     stages: list[tuple[str, Callable[[], Stage]]]
+    shared: SharedStage | None = None
+    source_id: str = "0"  # what the shared stage calls this chain
+    policy: Policy = "wait"
 
 
 class Supervisor:
-    """A chain of processes around a ring. Iterate it for the payloads of the last stage, in order."""
+    """A chain of processes around a ring. Iterate it for what the last stage gives, in order."""
 
     def __init__(
         self, layout: Layout, slots: int, slot_bytes: int, start_timeout_s: float, stall_timeout_s: float
@@ -42,6 +40,7 @@ class Supervisor:
         self._layout, self._slots, self._slot_bytes = layout, slots, slot_bytes
         self._start_timeout_s, self._stall_timeout_s = start_timeout_s, stall_timeout_s
         self._processes: dict[str, BaseProcess] = {}
+        self._last: BaseProcess | None = None  # the shared stage's
         self._controls: dict[str, Connection] = {}
         self.times: list[StageTime] = []  # known when the run has ended
         self.dropped = 0  # frames, likewise
@@ -71,21 +70,24 @@ class Supervisor:
     @property
     def pids(self) -> dict[str, int]:
         """Process id of each stage."""
-        return {name: process.pid for name, process in self._processes.items() if process.pid is not None}
+        pids = {name: process.pid for name, process in self._processes.items() if process.pid is not None}
+        if self._layout.shared is not None and self._last is not None and self._last.pid is not None:
+            pids[self._layout.shared.name] = self._last.pid
+        return pids
 
     def stop(self) -> None:
         """Decode no further; what is under way still comes out."""
         with contextlib.suppress(OSError):  # the source may have ended already
             self._stop.send_bytes(b"stop")
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Payloads of the last stage. Raises what the source ended in, or WorkerError when a process died."""
+    def __iter__(self) -> Iterator[Item]:
+        """What the last stage gives. Raises what the source ended in, or WorkerError when a process died."""
         while True:
             ready = self._wait(self._stall_timeout_s, [self._results])
             if self._results not in ready:
-                raise WorkerError(
-                    f"no frame came for {self._stall_timeout_s:.0f} s: a process is stuck; the run was stopped"
-                )
+                if self._layout.shared is not None:
+                    self._layout.shared.stop_if_stuck()
+                raise WorkerError(f"no frame came for {self._stall_timeout_s:.0f} s: a process is stuck")
             try:
                 message = decode_flow(self._results.recv_bytes())
             except EOFError:
@@ -95,15 +97,17 @@ class Supervisor:
                 if message.error:
                     raise error_of(message.error, message.text)
                 return
-            yield message.payload
+            yield message
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         freed_here, freed_there = context.Pipe(duplex=False)
         stop_there, self._stop = context.Pipe(duplex=False)
+        asks_here, asks_there = context.Pipe(duplex=False)
         inbox: Connection | None = None
-        given: list[Connection] = [freed_here, freed_there, stop_there]
-        steps = [self._layout.source, *self._layout.stages]
+        given: list[Connection] = [freed_here, freed_there, stop_there, asks_here, asks_there]
+        steps, shared = [self._layout.source, *self._layout.stages], self._layout.shared
+        unasked = self._layout.policy == "wait"
         for position, (name, build) in enumerate(steps):
             control_here, control_there = context.Pipe(duplex=False)
             next_inbox, outbox = context.Pipe(duplex=False)
@@ -113,8 +117,10 @@ class Supervisor:
                 control=control_there,
                 outbox=outbox,
                 inbox=inbox,
-                freed=freed_here if first else freed_there if last else None,
+                freed=freed_here if first else freed_there if last and shared is None else None,
                 stop=stop_there if first else None,
+                asks=None if unasked else asks_here if first else asks_there if position == 1 else None,
+                policy=self._layout.policy,
             )
             process = context.Process(
                 target=run_source if first else run_stage, args=(name, build, wiring), name=f"rtau-{name}", daemon=True
@@ -124,6 +130,11 @@ class Supervisor:
             self._processes[name], self._controls[name] = process, control_here
             inbox = next_inbox
         assert inbox is not None
+        if shared is not None:
+            results, outbox = context.Pipe(duplex=False)
+            given += [inbox, outbox]
+            port = Port(self._layout.source_id, self._ring.address, inbox, outbox, freed_there)
+            self._last, inbox = shared.join(port), results
         self._results = inbox
         for connection in given:  # a neighbour's death is seen as the end of a pipe only if nobody else holds it
             connection.close()
@@ -144,14 +155,17 @@ class Supervisor:
                     if isinstance(message, Failed):
                         raise error_of(message.error, message.text)
                     waiting.discard(name)
+        if self._layout.shared is not None and self._last is not None:
+            self._layout.shared.await_ready(self._last)
 
     def _wait(self, timeout_s: float, connections: list[Connection]) -> list[object]:
         """What is ready of the connections; raises as soon as a process has died badly."""
         deadline = time.monotonic() + timeout_s
         while True:
-            sentinels = [process.sentinel for process in self._processes.values() if process.exitcode is None]
+            everybody = [*self._processes.values(), *([self._last] if self._last is not None else [])]
+            sentinels = [process.sentinel for process in everybody if process.exitcode is None]
             ready = wait([*connections, *sentinels], max(deadline - time.monotonic(), 0))
-            if any(process.exitcode not in (None, 0) for process in self._processes.values()):
+            if any(process.exitcode not in (None, 0) for process in everybody):
                 raise self._death()
             found: list[object] = [connection for connection in connections if connection in ready]
             if found or time.monotonic() >= deadline:
@@ -170,10 +184,12 @@ class Supervisor:
         for name, process in self._processes.items():
             process.join(0.2)
             if process.exitcode not in (None, 0):
-                code = process.exitcode
-                how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-                return WorkerError(f"the {name} process {how}; the run was stopped and nothing was written")
-        return WorkerError("a process ended before its work was done; the run was stopped and nothing was written")
+                return WorkerError(f"the {name} process {how_it_ended(process)}")
+        if self._layout.shared is not None and self._last is not None:
+            self._last.join(0.2)
+            if self._last.exitcode is not None:
+                return self._layout.shared.failure(self._last)
+        return WorkerError("a process ended before its work was done")
 
     def close(self) -> None:
         """End every process and remove the shared memory; safe to call twice."""

@@ -1,4 +1,4 @@
-"""The body of every child process: take a message, work, pass a message on. Written once."""
+"""The body of every child process of a chain: take a message, work, pass a message on. Written once."""
 
 import contextlib
 import signal
@@ -10,80 +10,49 @@ from multiprocessing.connection import Connection
 
 import msgspec
 
-from rtau import errors
+from rtau.config import Policy
 from rtau.errors import RtauError
 from rtau.messages import StageTime
+from rtau.runtime.flow import End, Failed, Item, Ready, decode_flow, encode
 from rtau.runtime.ring import Ring, RingAddress
-
-
-class Item(msgspec.Struct, frozen=True, tag="item"):
-    """One message of the journey. The slot with its picture goes back to the source after the last stage."""
-
-    payload: bytes
-    slot: int | None  # None: there is no picture
-
-
-class End(msgspec.Struct, frozen=True, tag="end"):
-    """The last message. `error` names a class of rtau.errors when the source ended in one."""
-
-    times: list[StageTime]
-    dropped: int = 0  # frames that the source dropped because no slot was free
-    error: str = ""
-    text: str = ""
-
-
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """On the control connection: the stage is built."""
-
-
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """On the control connection: why this process is about to end."""
-
-    error: str
-    text: str
-
-
-_encode = msgspec.msgpack.Encoder().encode
-decode_flow = msgspec.msgpack.Decoder(Item | End).decode
-decode_control = msgspec.msgpack.Decoder(Ready | Failed).decode
-
-
-def error_of(name: str, text: str) -> RtauError:
-    """The exception of rtau.errors that a message names."""
-    kind = getattr(errors, name, errors.WorkerError)
-    error = kind(text)
-    return error if isinstance(error, RtauError) else errors.WorkerError(text)
+from rtau.runtime.waiting import Waiting
 
 
 class Slots:
-    """The free slots of the ring, as a source sees them: waits for one, so that nothing is ever lost."""
+    """The free slots of the ring, as a source sees them. Where `waiting` is given, the source never waits for one."""
 
-    def __init__(self, ring: Ring, freed: Connection, stop: Connection) -> None:
-        self.ring, self._freed, self._stop = ring, freed, stop
+    def __init__(self, ring: Ring, freed: Connection, stop: Connection, waiting: Waiting | None = None) -> None:
+        self.ring, self._freed, self._stop, self._waiting = ring, freed, stop, waiting
         self._free = list(range(ring.address.slots))
         self.waited_s = 0.0
         self.dropped = 0
 
-    def take(self) -> int:
-        """The number of a free slot."""
-        start = time.perf_counter()
-        while not self._free or self._freed.poll():
-            self._free.append(int.from_bytes(self._freed.recv_bytes(), "little"))
-        self.waited_s += time.perf_counter() - start
-        return self._free.pop()
-
-    def take_now(self) -> int | None:
-        """The number of a free slot; None, and counted, when there is none."""
-        while self._freed.poll():
-            self._free.append(int.from_bytes(self._freed.recv_bytes(), "little"))
-        if self._free:
+    def take(self) -> int | None:
+        """The number of a free slot; None, and counted, where the policy gives up the frame that has just come."""
+        if self._waiting is None:
+            start = time.perf_counter()
+            self._collect(block=not self._free)
+            self.waited_s += time.perf_counter() - start
             return self._free.pop()
-        self.dropped += 1
-        return None
+        self._collect(block=False)
+        if not self._free:
+            self._free += self._waiting.give_up()
+            self.dropped += 1
+        return self._free.pop() if self._free else None
+
+    def passed_over(self, slots: list[int]) -> None:
+        """Pictures that a newer one has replaced."""
+        self._free += slots
+        self.dropped += len(slots)
 
     def stopped(self) -> bool:
         """Whether the run was asked to decode no further."""
         return self._stop.poll()
+
+    def _collect(self, *, block: bool) -> None:
+        while block or self._freed.poll():
+            self._free.append(int.from_bytes(self._freed.recv_bytes(), "little"))
+            block = False
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -95,6 +64,8 @@ class Wiring(msgspec.Struct, frozen=True):
     inbox: Connection | None = None
     freed: Connection | None = None
     stop: Connection | None = None
+    asks: Connection | None = None  # from the first stage to the source: ready for the next picture
+    policy: Policy = "wait"
 
 
 Source = Callable[[Slots], Iterator[Item]]
@@ -105,40 +76,64 @@ def run_source(name: str, build: Callable[[], Source], wiring: Wiring) -> None:
     """Child process: messages of a source go out as slots come free. The source's own error travels as its end."""
     assert wiring.freed is not None
     assert wiring.stop is not None
-    with _reporting(name, wiring.control), Ring.attach(wiring.ring) as ring:
+    with reporting(name, wiring.control), Ring.attach(wiring.ring) as ring:
         source = build()
-        slots = Slots(ring, wiring.freed, wiring.stop)
-        wiring.control.send_bytes(_encode(Ready()))
+        waiting = None
+        if wiring.policy != "wait":
+            assert wiring.asks is not None
+            waiting = Waiting(wiring.policy, wiring.asks, lambda item: wiring.outbox.send_bytes(encode(item)))
+        slots = Slots(ring, wiring.freed, wiring.stop, waiting)
+        wiring.control.send_bytes(encode(Ready()))
         wiring.stop.recv_bytes()  # until the stages are ready too: a live picture does not wait for them
-        clock, end = _Clock(name), End([])
+        clock, end = Clock(name), End([])
         try:
             for item in clock.over(source(slots)):
-                wiring.outbox.send_bytes(_encode(item))
+                item = msgspec.structs.replace(item, stamps=[time.monotonic_ns()])
+                if waiting is None:
+                    wiring.outbox.send_bytes(encode(item))
+                else:
+                    slots.passed_over(waiting.put(item))
         except RtauError as error:
             end = End([], error=type(error).__name__, text=str(error))
+        if waiting is not None:
+            waiting.finish()
         clock.add(-slots.waited_s, frames=0)
-        wiring.outbox.send_bytes(_encode(msgspec.structs.replace(end, times=[clock.time], dropped=slots.dropped)))
+        wiring.outbox.send_bytes(encode(msgspec.structs.replace(end, times=[clock.time], dropped=slots.dropped)))
 
 
 def run_stage(name: str, build: Callable[[], Stage], wiring: Wiring) -> None:
     """Child process: every message of the inbox through the stage to the outbox, in order, until the end comes."""
     assert wiring.inbox is not None
-    with _reporting(name, wiring.control), Ring.attach(wiring.ring) as ring:
+    with reporting(name, wiring.control), Ring.attach(wiring.ring) as ring:
         stage = build()
-        wiring.control.send_bytes(_encode(Ready()))
-        clock = _Clock(name)
-        while isinstance(message := decode_flow(wiring.inbox.recv_bytes()), Item):
-            start = time.perf_counter()
+        wiring.control.send_bytes(encode(Ready()))
+        clock = Clock(name)
+        while True:
+            if wiring.asks is not None:
+                with contextlib.suppress(BrokenPipeError):  # the source may have ended; its last words are in the inbox
+                    wiring.asks.send_bytes(b"")
+            message = decode_flow(wiring.inbox.recv_bytes())
+            if isinstance(message, End):
+                break
+            begun = time.monotonic_ns()
             payload = stage(message.payload, None if message.slot is None else ring.slot(message.slot))
-            clock.add(time.perf_counter() - start)
-            wiring.outbox.send_bytes(_encode(Item(payload, message.slot)))
+            done = time.monotonic_ns()
+            clock.add((done - begun) / 1e9)
+            wiring.outbox.send_bytes(encode(Item(payload, message.slot, [*message.stamps, begun, done])))
             if wiring.freed is not None and message.slot is not None:
-                with contextlib.suppress(BrokenPipeError):  # the source may have ended
-                    wiring.freed.send_bytes(message.slot.to_bytes(2, "little"))
-        wiring.outbox.send_bytes(_encode(msgspec.structs.replace(message, times=[*message.times, clock.time])))
+                free(wiring.freed, message.slot)
+        wiring.outbox.send_bytes(encode(msgspec.structs.replace(message, times=[*message.times, clock.time])))
 
 
-class _Clock:
+def free(freed: Connection, slot: int) -> None:
+    """Give a slot back to the source, which may have ended."""
+    with contextlib.suppress(BrokenPipeError):
+        freed.send_bytes(slot.to_bytes(2, "little"))
+
+
+class Clock:
+    """How long a stage has worked, and on how many frames."""
+
     def __init__(self, stage: str) -> None:
         self._stage, self._frames, self._busy_s = stage, 0, 0.0
 
@@ -161,7 +156,7 @@ class _Clock:
         return StageTime(self._stage, self._frames, self._busy_s)
 
 
-class _reporting:
+class reporting:
     """Signals are the supervisor's business; any other end of this process is told to it first."""
 
     def __init__(self, name: str, control: Connection) -> None:
@@ -182,5 +177,5 @@ class _reporting:
             traceback.print_exception(error)
             failed = Failed("WorkerError", f"{self._name}: {type(error).__name__}: {error}")
         with contextlib.suppress(OSError):
-            self._control.send_bytes(_encode(failed))
+            self._control.send_bytes(encode(failed))
         sys.exit(1)

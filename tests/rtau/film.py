@@ -1,5 +1,6 @@
 """Short clips of a real face for the pipeline's tests: the astronaut photograph that ships with scikit-image."""
 
+import io
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -57,3 +58,15 @@ def face_clip(path: Path, places: list[Place], seconds: float = 1.0, size: tuple
     """Faces that move at 30 frames/s."""
     times = [i / 30 for i in range(round(seconds * 30))]
     return write(path, [picture(size, [place(t) for place in places]) for t in times], times)
+
+
+def as_mpegts(clip: Path) -> bytes:
+    """A clip as a stream that can be cut anywhere."""
+    out = io.BytesIO()
+    with av.open(str(clip)) as source, av.open(out, "w", format="mpegts") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    return out.getvalue()

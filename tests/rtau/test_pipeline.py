@@ -67,10 +67,10 @@ def test_estimates_do_not_depend_on_who_shares_the_batch(clip: Path) -> None:
     with Decode(SourceConfig(path=str(clip))) as decode:
         frame = next(iter(decode))
         both = faces(frame)
-        together = aus(frame.picture, both)
+        (together,) = aus([(frame.picture, both)])
         assert len(both.track_ids) == 2
         for i in range(2):
-            alone = aus(frame.picture, TrackedFaces(*(values[i : i + 1] for values in both)))
+            (alone,) = aus([(frame.picture, TrackedFaces(*(values[i : i + 1] for values in both)))])
             for one, among in zip(alone, together, strict=True):
                 np.testing.assert_allclose(one[0], among[i], atol=1e-3)
 

@@ -55,7 +55,7 @@ class Runner:
         with Decode(SourceConfig(path=str(path))) as decode:
             for frame in decode:
                 faces = self._faces(frame)
-                seen.append(Seen(faces, self._aus(frame.picture, faces)))
+                seen.append(Seen(faces, *self._aus([(frame.picture, faces)])))
         return seen
 
     def file(self, data: bytes, suffix: str) -> Seen:

@@ -33,7 +33,7 @@ def _command(process: psutil.Process) -> str:
 
 def test_every_message_arrives_once_in_order_with_its_slot() -> None:
     with supervisor(partial(chains.counting, 300), chains.unchanged, chains.adding) as run:
-        received = list(run)
+        received = [item.payload for item in run]
     assert received == [b"%d/%d" % (i, i % 256) for i in range(300)]
     assert [(time.stage, time.frames) for time in run.times] == [("source", 300), ("first", 300), ("second", 300)]
 
@@ -42,7 +42,7 @@ def test_messages_before_the_damage_arrive_and_then_the_error() -> None:
     received: list[bytes] = []
     with supervisor(partial(chains.breaking, 5), chains.adding) as run:
         with pytest.raises(DamagedSourceError, match="ends early"):
-            received.extend(run)
+            received.extend(item.payload for item in run)
     assert len(received) == 5
 
 
@@ -80,8 +80,8 @@ def test_a_frozen_process_ends_the_run_after_the_stall_timeout() -> None:
 def test_stop_lets_what_was_decoded_come_out() -> None:
     with supervisor(partial(chains.counting, 100_000), chains.slow) as run:
         received = []
-        for payload in run:
-            received.append(int(payload))
+        for item in run:
+            received.append(int(item.payload))
             if len(received) == 4:
                 run.stop()
     assert received == list(range(len(received)))
@@ -90,4 +90,4 @@ def test_stop_lets_what_was_decoded_come_out() -> None:
 
 def test_leaving_early_cleans_up() -> None:
     with supervisor(partial(chains.counting, 100_000), chains.slow) as run:
-        assert next(iter(run)) == b"0"
+        assert next(iter(run)).payload == b"0"

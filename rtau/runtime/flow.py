@@ -1,0 +1,47 @@
+"""What travels between the processes of a run."""
+
+import msgspec
+
+from rtau import errors
+from rtau.errors import RtauError
+from rtau.messages import StageTime
+
+
+class Item(msgspec.Struct, frozen=True, tag="item"):
+    """One message of the journey. The slot with its picture goes back to the source after the last stage."""
+
+    payload: bytes
+    slot: int | None  # None: there is no picture
+    stamps: list[int] = []  # monotonic ns: left the source, then taken up and done by each stage
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """The last message. `error` names a class of rtau.errors when the source ended in one."""
+
+    times: list[StageTime]
+    dropped: int = 0  # frames that the source dropped because no slot was free
+    error: str = ""
+    text: str = ""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """On the control connection: the stage is built."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """On the control connection: why this process is about to end."""
+
+    error: str
+    text: str
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_flow = msgspec.msgpack.Decoder(Item | End).decode
+decode_control = msgspec.msgpack.Decoder(Ready | Failed).decode
+
+
+def error_of(name: str, text: str) -> RtauError:
+    """The exception of rtau.errors that a message names."""
+    kind = getattr(errors, name, errors.WorkerError)
+    error = kind(text)
+    return error if isinstance(error, RtauError) else errors.WorkerError(text)
