@@ -97,6 +97,15 @@ def photometric(image: UInt8, rng: Generator, strength: float = 1.0) -> UInt8:
     return x
 
 
+def coloured_like(image: UInt8, other: UInt8) -> UInt8:
+    """The picture (H, W, 3) with mean and spread of each channel of Lab as in another: Reinhard et al. 2001."""
+    own = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
+    theirs = cv2.cvtColor(np.ascontiguousarray(other[::4, ::4]), cv2.COLOR_RGB2LAB).astype(np.float32)
+    (mean, spread), (to_mean, to_spread) = ((x.mean(axis=(0, 1)), x.std(axis=(0, 1)).clip(1)) for x in (own, theirs))
+    moved = (own - mean) * (to_spread / spread).clip(0.5, 2) + to_mean
+    return _bytes(cv2.cvtColor(moved.clip(0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB))
+
+
 def _bytes(image: NDArray[np.generic]) -> UInt8:
     return image.astype(np.uint8, copy=False)
 

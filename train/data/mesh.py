@@ -75,3 +75,8 @@ SHAPES: tuple[tuple[int, ...], ...] = (  # whose form, wherever they lie, shows 
     (*_LIPS, *_NOSE, *_LOWER_FACE),
 )
 EXPRESSIVE = tuple(sorted({i for shape in SHAPES for i in shape}))
+_FURROWS = _indices(  # forehead, between the brows, root of the nose, beside the nose, outside and under the eyes
+    "68 104 69 108 151 337 299 333 298 9 8 193 122 196 417 351 419 129 203 206 216 212 358 423 426 436 432 57 287 143 "
+    "372 226 446 111 340 229 230 231 449 450 451 118 347 101 330"
+)
+TELLING = tuple(sorted({*EXPRESSIVE, *_FURROWS}))  # where the skin shows the Action Units

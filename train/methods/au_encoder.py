@@ -26,9 +26,10 @@ from rtau.config import PipelineConfig
 from rtau.engines import open_engine
 from rtau.facs import AU_COLUMNS, CATALOGUE
 from rtau.models import Card, load_artifact
-from train.data.augment import jittered, occlude, photometric, warp
+from train.data.augment import coloured_like, jittered, occlude, photometric, warp
 from train.data.clips import load_clips
-from train.data.mesh import EXPRESSIVE, mean_shape, mirror_indices
+from train.data.crops import crop_template
+from train.data.mesh import TELLING, mean_shape, mirror_indices
 from train.data.photos import LabelledFace, load_photos
 from train.data.provenance import BACKGROUNDS, ICT_FACE, MAKEHUMAN, OPEN_MATERIAL
 from train.data.pseudo_labels import AUS, pseudo_labels, training_labels
@@ -43,15 +44,13 @@ from train.models.au_net import AUExport, AUNet, AUOutput
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
-SIDE = 112
-INTER_OCULAR_PX = 40.0  # in the crop
-EYE_LEVEL_PX = 42.0  # height of the eye line in the crop
+SIDE = 128
 SIDED = tuple(au.sided for au in CATALOGUE)
 _UNSURE = 0.4  # intensities this near to the occurrence threshold are not used as occurrence
-_BLIND = 0.2  # share of views without landmarks
+_BLIND = 0.15  # share of views without landmarks
+_REAL_COLOURS = 0.3  # share of rendered views that take over the colours of a photo
 _EMPHASIS = 0.4  # how much more an intensity counts per level
 _MAX_CLASS_WEIGHT = 4.0  # very rare AUs have too few faces to carry more
-STABLE_POINTS = (33, 133, 362, 263, 168, 6, 2, 98, 327)  # mesh points that expressions move little
 
 
 class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,11 +67,11 @@ class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     contrast: float  # weight of the AUNCE loss
     cross_entropy: float
     regression: float
-    tracing: float
+    tracing: float  # of what the pixels say of the landmarks
+    bf16: bool  # forward passes in bfloat16, where the processor has it
     renders: str  # folder with train/ and validation/ shards of `python -m train render`
     renders_share: float  # of the faces drawn
     landmarks: str = "default"  # the landmark network whose points are read
-    initial: str | None = None  # checkpoint of an earlier run whose fitting parameters are taken over
     source_weights: dict[str, float]
     seed: int
     out: str
@@ -80,19 +79,21 @@ class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class View(NamedTuple):
-    """One augmented crop: image, points and traced of `Sample`."""
+    """One augmented crop: image, points, traced and moved of `Sample`."""
 
     image: UInt8
     points: Float32
     traced: Float32
+    moved: Float32
 
 
 class Sample(NamedTuple):
     """A face in two views."""
 
-    images: UInt8  # (2, 112, 112, 3)
+    images: UInt8  # (2, 128, 128, 3)
     points: Float32  # (2, 478, 2)
-    traced: Float32  # (2, P, 2) where the landmarks of `EXPRESSIVE` are, in crop pixels from their usual places
+    traced: Float32  # (2, P, 2) where the landmarks of `TELLING` are, in crop pixels from their usual places
+    moved: Float32  # (2, P, 2) the same, from where `points` has them
     left: Float32  # (2, A) intensity on the left of the face in the view: a mirrored view has its sides exchanged
     right: Float32  # (2, A)
     left_weight: Float32  # (2, A) how far they are to be believed, 0-1
@@ -107,6 +108,7 @@ class Batch(NamedTuple):
     images: Tensor
     points: Tensor
     traced: Tensor
+    moved: Tensor
     left: Tensor
     right: Tensor
     left_weight: Tensor
@@ -125,7 +127,7 @@ def run(config: AUEncoderConfig) -> None:
         load_renders(Path(config.renders) / split, config.landmarks) for split in ("train", "validation")
     )
     print(f"{len(faces)} photos and frames, {len(renders.jpegs)} rendered faces", flush=True)
-    template, own = crop_template(faces), own_landmarks(photos, config.landmarks)
+    template, own = crop_template(faces, SIDE), own_landmarks(photos, config.landmarks)
     truth = [_aligned(face.landmarks, template) for face in photos]
     errors = np.stack([_aligned(each, template) for each in own]) - np.stack(truth)
     stream = Views(faces, renders, template, errors, config)
@@ -133,17 +135,16 @@ def run(config: AUEncoderConfig) -> None:
     weights = class_weights(rates).clamp(max=_MAX_CLASS_WEIGHT)
     contrast, entropy = AUNCELoss.paper(), WeightedBCE(weights)
     generator = torch.Generator().manual_seed(config.seed)
-    net = AUNet(
-        config.widths, config.blocks, config.channels, config.neighbours, SIDED, traced=len(EXPRESSIVE), side=SIDE
-    )
-    if config.initial is not None:
-        _take_over(net, Path(config.initial))
+    usual = torch.from_numpy(network_points(stream.mean))
+    net = AUNet(config.widths, config.blocks, config.channels, config.neighbours, SIDED, TELLING, usual, SIDE)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def losses(model: nn.Module, loaded: object) -> dict[str, Tensor]:
         batch = Batch(*cast(Batch, loaded))
         images = normalised(batch.images.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-        out: AUOutput = model(images, batch.points.flatten(0, 1))
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            out: AUOutput = model(images, batch.points.flatten(0, 1))
+        out = AUOutput(*(part.float() for part in out))
         first, second = out.embeddings[0::2], out.embeddings[1::2]
         occurrence, known = batch.occurrence, batch.known
         kinds = contrast.draw(len(AU_COLUMNS), generator)
@@ -157,6 +158,7 @@ def run(config: AUEncoderConfig) -> None:
             "entropy": config.cross_entropy * entropy(out.logits, *twice),
             "intensity": config.regression * wrong.sum() / believed.sum().clamp(min=1),
             "tracing": config.tracing * smooth_l1_loss(out.traced, batch.traced.flatten(0, 1), beta=0.5),
+            "moving": config.tracing * smooth_l1_loss(out.moved, batch.moved.flatten(0, 1), beta=0.3),
         }
 
     def measure(model: nn.Module) -> dict[str, float]:
@@ -170,7 +172,7 @@ def run(config: AUEncoderConfig) -> None:
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         folder=Path(config.run_folder),
-        every=300,
+        every=750,
         report=lambda model, _: _short(measure(model)),
         ema_decay=0.995,
     )
@@ -179,7 +181,7 @@ def run(config: AUEncoderConfig) -> None:
     card = Card(
         role="au",
         name="rtau-au",
-        version="2",
+        version="3",
         sha256="",
         input_size=SIDE,
         mean=MEAN,
@@ -209,16 +211,6 @@ LIMITS = (
     "and the emotions of a few clips speak",
     "AU14, AU20, AU23 and AU24 move the rendered mesh by about a millimetre; do not rely on them below intensity 3",
 )
-
-
-def _take_over(net: nn.Module, checkpoint: Path) -> None:
-    """Start from the parameters of an earlier run that have the same name and shape."""
-    earlier = torch.load(checkpoint, weights_only=True)["averaged"]
-    own = net.state_dict()
-    for name, value in earlier.items():
-        name = name.removeprefix("module.")
-        if name in own and own[name].shape == value.shape:
-            own[name].copy_(value)
 
 
 class Views(IterableDataset[Sample]):
@@ -255,7 +247,8 @@ class Views(IterableDataset[Sample]):
             flips = rng.random(2) < 0.5
             if rng.random() < self.config.renders_share:
                 i = int(rng.choice(len(self.render_odds), p=self.render_odds))
-                views = [self.rendered_view(i, bool(mirrored), rng) for mirrored in flips]
+                image = self.renders.image(i)
+                views = [self.rendered_view(i, image, bool(mirrored), rng) for mirrored in flips]
                 left, right = self.renders.left[i], self.renders.right[i]
                 sides = np.nan_to_num(np.stack([left, right]))
                 weights = np.isfinite(np.stack([left, right])).astype(np.float32)
@@ -269,38 +262,47 @@ class Views(IterableDataset[Sample]):
                 occurrence, known = sides.max(axis=0) >= 1, self.labels.known[i]
             swapped = np.stack([sides[::-1] if mirrored else sides for mirrored in flips], axis=1)
             believed = np.stack([weights[::-1] if mirrored else weights for mirrored in flips], axis=1)
-            images, points, traced = (np.stack(parts) for parts in zip(*views, strict=True))
-            yield Sample(images, points, traced, swapped[0], swapped[1], believed[0], believed[1], occurrence, known)
+            images, points, traced, moved = (np.stack(parts) for parts in zip(*views, strict=True))
+            yield Sample(
+                images, points, traced, moved, swapped[0], swapped[1], believed[0], believed[1], occurrence, known
+            )
 
     def view(self, face: LabelledFace, mirrored: bool, rng: Generator) -> View:
         """One crop of a photo, with landmarks that err as the landmark network does on faces that it has not seen."""
         wrong = self.errors[rng.integers(len(self.errors))] * rng.uniform(0.3, 1.3)
-        points = _aligned(face.landmarks, self.template) + wrong + rng.normal(0, 0.1, (478, 2))
+        points = _aligned(face.landmarks, self.template) + wrong + rng.normal(0, 0.13, (478, 2))
         landmarks = apply(crop_transform(face.landmarks, self.template), points)
         return self._seen(face.image, landmarks, face.landmarks[:, :2], mirrored, rng)
 
-    def rendered_view(self, i: int, mirrored: bool, rng: Generator) -> View:
+    def rendered_view(self, i: int, image: UInt8, mirrored: bool, rng: Generator) -> View:
         """One crop of a rendered face, with the landmarks that the network found in it."""
         found = self.renders.found[i]
         landmarks = found[rng.integers(len(found))] + rng.normal(0, 0.15, (478, 2))
-        return self._seen(self.renders.image(i), landmarks, self.renders.taught(i)[:, :2], mirrored, rng)
+        return self._seen(image, landmarks, self.renders.taught(i)[:, :2], mirrored, rng, real=False)
 
     def _seen(
-        self, image: UInt8, landmarks: NDArray[np.floating], truth: Float32, mirrored: bool, rng: Generator
+        self,
+        image: UInt8,
+        landmarks: NDArray[np.floating],
+        truth: Float32,
+        mirrored: bool,
+        rng: Generator,
+        real: bool = True,
     ) -> View:
         """Sometimes the landmarks say nothing at all, so that the picture has to be read too."""
-        exact = crop_transform(landmarks, self.template)
-        transform = jittered(exact, SIDE, rng, 0.007, 1.02, 1.0)
+        transform = jittered(crop_transform(landmarks, self.template), SIDE, rng, 0.005, 1.015, 1.0)
         crop = warp(image, transform, (SIDE, SIDE), mirror=mirrored)
-        seen, there = apply(invert(exact), landmarks), apply(invert(transform), truth)
+        seen, there = apply(invert(transform), landmarks), apply(invert(transform), truth)
         if mirrored:
             seen, there = (points[self.mirror] * [-1, 1] + [SIDE, 0] for points in (seen, there))
+        if not real and rng.random() < _REAL_COLOURS:
+            crop = coloured_like(crop, self.faces[rng.integers(len(self.faces))].image)
         if rng.random() < 0.1:
             crop = occlude(crop, rng, self.faces[rng.integers(len(self.faces))].image)
         if rng.random() < _BLIND:
             seen = self.mean
-        traced = (there - self.mean)[list(EXPRESSIVE)].astype(np.float32)
-        return View(photometric(crop, rng, 0.9), network_points(seen), traced)
+        traced, moved = ((there - places)[list(TELLING)].astype(np.float32) for places in (self.mean, seen))
+        return View(photometric(crop, rng, 0.9), network_points(seen), traced, moved)
 
 
 def _odds(shown: NDArray[np.floating], source: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -309,18 +311,6 @@ def _odds(shown: NDArray[np.floating], source: NDArray[np.float64]) -> NDArray[n
     rarity = (present / present.mean(axis=0).clip(min=0.01)).mean(axis=1)
     weights = source * (1 + rarity)
     return np.asarray(weights / weights.sum())
-
-
-def crop_template(faces: list[LabelledFace]) -> NDArray[np.float64]:
-    """(9, 3) landmark index, x, y: where the stable points of the mean frontal face lie in the crop."""
-    mean = mean_shape([face.landmarks for face in faces if abs(face.pose[1]) < 15])
-    eyes = mean[[33, 133, 362, 263], :2].mean(axis=0)
-    xy = (mean[list(STABLE_POINTS), :2] - eyes) * INTER_OCULAR_PX + [SIDE / 2, EYE_LEVEL_PX]
-    mirror = {33: 263, 133: 362, 98: 327}
-    mirror |= {b: a for a, b in mirror.items()}
-    twin = [STABLE_POINTS.index(mirror.get(i, i)) for i in STABLE_POINTS]
-    xy = (xy + (xy[twin] * [-1, 1] + [SIDE, 0])) / 2  # the same on both sides
-    return np.concatenate([np.array(STABLE_POINTS, np.float64)[:, None], xy], axis=1)
 
 
 def network_points(points: NDArray[np.floating]) -> Float32:

@@ -27,18 +27,19 @@ from rtau.facs import AU_COLUMNS
 from rtau.models import Card
 from train.data.augment import jittered, occlude, photometric, warp
 from train.data.clips import load_clips
+from train.data.crops import crop_template
 from train.data.photos import LabelledFace, load_photos
 from train.data.provenance import BACKGROUNDS, ICT_FACE, MAKEHUMAN, OPEN_MATERIAL
 from train.data.renders import Renders, load_renders
 from train.engine import fit
 from train.export import MEAN, STD, normalised, when_and_where, write_artifact
 from train.losses.wce import WeightedBCE, class_weights
-from train.methods.au_encoder import SIDE, crop_template
 from train.models.identity_net import IdentityExport, IdentityNet
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
+SIDE = 112
 _MAX_YAW_DEG = 50.0
 
 
@@ -77,7 +78,7 @@ def run(config: IdentityConfig) -> None:
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     faces = [face for face in [*load_photos("train"), *load_clips("train", every=4)] if "caltech" not in face.source]
-    template = crop_template(faces)
+    template = crop_template(faces, SIDE)
     renders, held_out = (load_renders(Path(config.renders) / split, None) for split in ("train", "validation"))
     stream = Pairs(faces, renders, template, config)
     shown = np.nan_to_num(np.maximum(renders.left, renders.right)) >= 1

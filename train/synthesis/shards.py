@@ -57,8 +57,11 @@ def render_all(config: RenderConfig, assets: Path, workers: int, progress: Calla
     out.mkdir(parents=True, exist_ok=True)
     header = out / "dataset.yaml"
     wanted = msgspec.to_builtins(config) | {"version": VERSION, "head_sha256": load_head(assets).sha256}
-    if header.exists() and msgspec.yaml.decode(header.read_bytes()) != wanted:
-        raise FileExistsError(f"{header}: other settings were used for this folder; choose another or delete it")
+    if header.exists():
+        there = msgspec.yaml.decode(header.read_bytes())
+        grows = there["persons"] < config.persons and there["persons"] % config.persons_a_shard == 0  # by whole shards
+        if there | ({"persons": config.persons} if grows else {}) != wanted:
+            raise FileExistsError(f"{header}: other settings were used for this folder; choose another or delete it")
     header.write_bytes(msgspec.yaml.encode(wanted))
     count = -(-config.persons // config.persons_a_shard)
     missing = [Plan(config, assets, n) for n in range(count) if not (out / f"{n:05d}.npz").exists()]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rtau.align import apply, invert, region
-from train.data.augment import GREY, jittered, occlude, photometric, warp
+from train.data.augment import GREY, coloured_like, jittered, occlude, photometric, warp
 
 RNG = np.random.default_rng(0)
 
@@ -43,3 +43,9 @@ def test_pixels_keep_their_shape_and_type_whatever_happens_to_them() -> None:
     for _ in range(200):
         out = photometric(occlude(image, RNG, image), RNG)
         assert (out.shape, out.dtype) == (image.shape, np.uint8)
+
+
+def test_a_picture_takes_over_the_colours_of_another() -> None:
+    grey = np.clip(RNG.normal(120, 20, (64, 64, 3)), 0, 255).astype(np.uint8)
+    red = np.clip(RNG.normal([200, 80, 60], 20, (64, 64, 3)), 0, 255).astype(np.uint8)
+    np.testing.assert_allclose(coloured_like(grey, red).mean(axis=(0, 1)), [200, 80, 60], atol=8)

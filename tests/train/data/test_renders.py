@@ -29,3 +29,12 @@ def test_rendered_faces_are_read_with_the_landmarks_that_the_network_finds(tmp_p
     other = msgspec.structs.replace(config, size=96)
     with pytest.raises(FileExistsError, match="other settings"):
         render_all(other, assets_folder(), 1, lambda done, count, rate: None)
+
+
+def test_a_folder_grows_by_whole_shards_only(tmp_path: Path) -> None:
+    config = RenderConfig(out=str(tmp_path), split="test", persons=1, persons_a_shard=1, pictures=1, size=64)
+    for persons in (1, 2):
+        render_all(msgspec.structs.replace(config, persons=persons), assets_folder(), 1, lambda *_: None)
+    assert sorted(path.name for path in tmp_path.glob("*.tar")) == ["00000.tar", "00001.tar"]
+    with pytest.raises(FileExistsError, match="other settings"):
+        render_all(config, assets_folder(), 1, lambda *_: None)
