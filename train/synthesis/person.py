@@ -28,11 +28,12 @@ _HABITS = {  # how much resting faces differ: standard deviation and limit of sh
     "mouthStretch": (0.05, 0.12),
     "mouthPress": (0.06, 0.15),
     "cheekPuff": (0.08, 0.2),
-    "mouthRollUpper": (0.12, 0.3),
+    "mouthRollUpper": (0.16, 0.35),
     "mouthRollLower": (0.12, 0.3),
     "mouthPucker": (0.06, 0.15),
     "jawForward": (0.1, 0.3),
 }
+_MEAN_HABIT = {"browDown": 0.35, "browInnerUp": -0.3, "mouthRollUpper": 0.08}  # the mesh's own face looks surprised
 _MEN, _MEN_ODDS = ("short01", "short02", "short04"), (0.45, 0.45, 0.1)
 _WOMEN, _WOMEN_ODDS = ("long01", "ponytail01", "braid01", "short04", "short02"), (0.27, 0.24, 0.24, 0.08, 0.17)
 
@@ -66,7 +67,7 @@ def make_person(head: Head, dataset: int, number: int) -> Person:
     neutral = head.neutral + offset
     habit = np.zeros(len(head.expression), np.float32)
     for shape, (sigma, limit) in _HABITS.items():
-        both = float(np.clip(rng.normal(0, sigma), -limit, limit))
+        both = _MEAN_HABIT.get(shape, 0.0) + float(np.clip(rng.normal(0, sigma), -limit, limit))
         for side in ("", "_L", "_R"):
             if shape + side in head.expression_index:
                 habit[head.expression_index[shape + side]] = both + (rng.normal(0, sigma * 0.15) if side else 0.0)
