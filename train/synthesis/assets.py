@@ -116,7 +116,12 @@ def load_head(folder: Path) -> Head:
     mirror = np.concatenate([maps["mp468_mirror"], np.arange(473, 478), np.arange(468, 473)]).astype(np.int32)
     triangles, face = place[source], material_of == FACE
     landmark_vertices, weights = _lower_brows(
-        place[maps["mp478_tri"]], maps["mp478_bary"].astype(np.float32), vertex_uv, triangles[face], corners[face], mirror
+        place[maps["mp478_tri"]],
+        maps["mp478_bary"].astype(np.float32),
+        vertex_uv,
+        triangles[face],
+        corners[face],
+        mirror,
     )
     names = [str(name) for name in model["expression_names"]]
     eyes = []
