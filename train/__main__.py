@@ -18,6 +18,8 @@ _write = click.option(
     "--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced."
 )
 
+_assets = click.option("--assets", type=click.Path(path_type=Path), help="Folder with ict_face/ and makehuman_cc0/.")
+
 
 @click.group()
 def main() -> None:
@@ -83,7 +85,7 @@ def identity(path: Path) -> None:
 @click.option("--pictures", type=click.IntRange(1), default=24, show_default=True, help="Of each person.")
 @click.option("--size", type=click.IntRange(64, 1024), default=256, show_default=True, help="Pixels.")
 @click.option("--sequences", is_flag=True, help="The pictures of a person are frames of one sequence.")
-@click.option("--assets", type=click.Path(path_type=Path), help="Folder with ict_face/ and makehuman_cc0/.")
+@_assets
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count(), show_default="all cores")
 def render(
     out: str, split: str, persons: int, pictures: int, size: int, sequences: bool, assets: Path | None, workers: int
@@ -101,6 +103,24 @@ def render(
     try:
         render_all(config, assets or assets_folder(), workers, progress)
     except (FileNotFoundError, FileExistsError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="JPEG or PNG to write.")
+@click.option("--person", "persons", type=click.IntRange(0), multiple=True, default=(1, 3, 4), show_default=True)
+@click.option("--au", "aus", type=click.IntRange(1), multiple=True, help="Only these Action Units.")
+@click.option("--tile", type=click.IntRange(32, 512), default=72, show_default=True, help="Pixels a picture.")
+@_assets
+def au_sheet(out: Path, persons: tuple[int, ...], aus: tuple[int, ...], tile: int, assets: Path | None) -> None:
+    """Every Action Unit alone at 0, 1, 3 and 5 on several people, to look at."""
+    from train.synthesis.assets import assets_folder, load_head
+    from train.synthesis.au_sheet import au_sheet as draw
+    from train.synthesis.picture import Renderer
+
+    try:
+        draw(Renderer(load_head(assets or assets_folder())), out, list(persons), tile, aus)
+    except OSError as error:
         raise click.ClickException(str(error)) from error
 
 

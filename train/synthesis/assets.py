@@ -32,6 +32,12 @@ _MAIN = {
     "sclera_left": EYE,
     "sclera_right": EYE,
 }
+_LOWER_BROWS_PX = {  # texels: the mesh's brow ridges lie higher than people's brows, most at the inner end
+    107: 4, 66: 4, 105: 4, 63: 3, 70: 1.5, 55: 4, 65: 4, 52: 4, 53: 3, 46: 1.5,
+}  # fmt: skip
+_LEFT_ALONE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 247, 30, 29, 27, 28, 56, 190, 6, 68, 104, 69, 108, 151)
+_TEXTURE = 512  # texels along the face's texture, of the lengths above
+_ADDED = {"AU04": ("browInnerUp", -0.3)}  # browDown hardly lowers the inner ends of the brows
 HAIR_STYLES = ("short01", "short02", "short04", "long01", "ponytail01", "braid01", "afro01", "fedora")
 
 
@@ -107,8 +113,16 @@ def load_head(folder: Path) -> Head:
     corners[..., 0] -= np.floor(corners[..., 0].mean(axis=1, keepdims=True))
     vertex_uv = np.zeros((len(used), 2), np.float32)
     vertex_uv[place[source[: (material_of == FACE).sum()]]] = corners[: (material_of == FACE).sum()]
-    landmark_vertices = place[maps["mp478_tri"]]
-    weights = maps["mp478_bary"].astype(np.float32)
+    mirror = np.concatenate([maps["mp468_mirror"], np.arange(473, 478), np.arange(468, 473)]).astype(np.int32)
+    triangles, face = place[source], material_of == FACE
+    landmark_vertices, weights = _lower_brows(
+        place[maps["mp478_tri"]],
+        maps["mp478_bary"].astype(np.float32),
+        vertex_uv,
+        triangles[face],
+        corners[face],
+        mirror,
+    )
     names = [str(name) for name in model["expression_names"]]
     eyes = []
     for side in ("right", "left"):
@@ -121,14 +135,14 @@ def load_head(folder: Path) -> Head:
         identity=_offsets(model["identity"], used),
         expression=_offsets(model["expression"], used),
         expression_index=index,
-        triangles=np.ascontiguousarray(place[source]),
+        triangles=np.ascontiguousarray(triangles),
         material=material_of,
         uv=np.ascontiguousarray(corners),
         lashes=int((material_of != LASH).sum()),
         landmark_vertices=landmark_vertices,
         landmark_weights=weights,
         landmark_uv=(vertex_uv[landmark_vertices] * weights[..., None]).sum(axis=1),
-        mirror=np.concatenate([maps["mp468_mirror"], np.arange(473, 478), np.arange(468, 473)]).astype(np.int32),
+        mirror=mirror,
         eyes=(eyes[0], eyes[1]),
         eye_centres=np.stack([maps[f"eye_centre_radius_{side}"][:3] for side in ("right", "left")]).astype(np.float32),
         recipes=_recipes(folder / "ict_face" / "facs_map.csv", index),
@@ -142,15 +156,45 @@ def _offsets(shapes: NDArray[np.float16], used: NDArray[np.int64]) -> Float32:
     return np.ascontiguousarray(shapes[:, used].astype(np.float32).reshape(len(shapes), -1))
 
 
+def _lower_brows(
+    vertices: Int32, weights: Float32, vertex_uv: Float32, triangles: Int32, uv: Float32, mirror: Int32
+) -> tuple[Int32, Float32]:
+    """Move the landmarks of the brows, and smoothly what lies about them, down over the skin.
+
+    landmarks (478, 3) vertices and weights, uv of the V vertices, triangles (T, 3) and uv (T, 3, 2) of the face.
+    """
+    vertices, weights = vertices.copy(), weights.copy()
+    where = (vertex_uv[vertices] * weights[..., None]).sum(axis=1)
+    anchors = {**_LOWER_BROWS_PX, **dict.fromkeys(_LEFT_ALONE, 0.0)}
+    anchors |= {int(mirror[point]): texels for point, texels in anchors.items()}
+    fixed, texels = where[list(anchors)], np.array(list(anchors.values()))
+    (ax, ay), (bx, by), (cx, cy) = (uv[:, k].T for k in range(3))
+    doubled = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    for point in range(468):
+        near = np.exp(-(((where[point] - fixed) * _TEXTURE / 9) ** 2).sum(axis=1))
+        down = anchors.get(point, float(near @ texels / (near.sum() + 0.1)))
+        if down < 0.05:
+            continue
+        x, y = where[point] - [0, down / _TEXTURE]
+        b = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) / doubled
+        c = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) / doubled
+        t = int(np.minimum(np.minimum(b, c), 1 - b - c).argmax())
+        vertices[point], weights[point] = triangles[t], (1 - b[t] - c[t], b[t], c[t])
+    return vertices, weights
+
+
 def _recipes(path: Path, index: dict[str, int]) -> dict[str, Recipe]:
     recipes = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if not row["recipe"] or "|" in row["recipe"]:
                 continue  # no usable shape; or gaze, which is no Action Unit here
-            parts = [part.split(":") for part in row["recipe"].split(";")]
             number = row["au"].removeprefix("AU")
             name = f"AU{int(number):02d}" if number.isdigit() else row["au"]
+            parts = [part.split(":") for part in row["recipe"].split(";")]
+            if name in _ADDED:
+                shape, weight = _ADDED[name]
+                parts.append([f"{shape}_{row['side']}", str(weight)])
             recipes[name if row["side"] == "both" else f"{name}_{row['side']}"] = Recipe(
                 np.array([index[shape] for shape, _ in parts], np.int32),
                 np.array([float(weight) for _, weight in parts], np.float32),

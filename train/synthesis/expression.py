@@ -300,7 +300,7 @@ def _wrinkle_drive(
             {
                 "forehead": 2.0 * active * k[2] * (0.6 + 0.4 * k[1]) + 0.45 * age,
                 "inner forehead": 1.8 * active * max(k[1] - 0.4 * k[2], 0),
-                "glabella": 2.8 * active * k[4] + 0.35 * age,
+                "glabella": 2.8 * max(active, 0.6) * k[4] + 0.35 * age,
                 "crow's feet": 2.2 * active * max(k[6], 0.7 * k[12] * k[7]) + 0.6 * age**2,
                 "under eye": 1.4 * active * max(k[6], 0.9 * k[7]) + 0.7 * age,
                 "nose root": 2.6 * active * k[9],

@@ -33,11 +33,16 @@ class Covered(NamedTuple):
 def cover(picture: Rendered, person: Person, camera: Camera, rng: Generator, backdrop: Float32) -> Covered:
     """Put something in front of the face, or nothing; most faces stay free."""
     colour, labels = picture.colour, picture.labels.copy()
-    brightness = float(np.median(colour[labels > 0].mean(axis=-1))) if (labels > 0).any() else 0.1
-    hidden = np.zeros(labels.shape, np.float32)
-    if rng.random() < 0.18:
+    glasses = rng.random() < 0.18
+    hidden, brightness = np.zeros(labels.shape, np.float32), 0.0
+    if glasses:
+        brightness = _brightness(picture)
         colour = _glasses(colour, picture, person, camera, rng, brightness, hidden)
-    if rng.random() < 0.08:
+    thing = rng.random() < 0.08
+    if not (glasses or thing):
+        return Covered(colour, labels, picture.visibility)
+    if thing:
+        brightness = brightness or _brightness(picture)
         mask, paint = _thing(picture, person, rng, brightness, backdrop)
         colour = colour + mask[..., None] * (paint - colour)
         hidden = np.maximum(hidden, mask)
@@ -46,6 +51,12 @@ def cover(picture: Rendered, person: Person, camera: Camera, rng: Generator, bac
     visibility = picture.visibility.copy()
     visibility[(hidden[y, x] > 0.5) & (visibility == VISIBLE)] = COVERED
     return Covered(colour.astype(np.float32), labels, visibility)
+
+
+def _brightness(picture: Rendered) -> float:
+    """The median of what is drawn; what is put before it is lit alike."""
+    drawn = picture.colour[picture.labels > 0]
+    return float(np.median(drawn.mean(axis=-1))) if len(drawn) else 0.1
 
 
 def _polyline(shape: tuple[int, ...], points: NDArray[np.floating], width: float, *, closed: bool) -> Float32:

@@ -28,11 +28,12 @@ _HABITS = {  # how much resting faces differ: standard deviation and limit of sh
     "mouthStretch": (0.05, 0.12),
     "mouthPress": (0.06, 0.15),
     "cheekPuff": (0.08, 0.2),
-    "mouthRollUpper": (0.12, 0.3),
+    "mouthRollUpper": (0.16, 0.35),
     "mouthRollLower": (0.12, 0.3),
     "mouthPucker": (0.06, 0.15),
     "jawForward": (0.1, 0.3),
 }
+_MEAN_HABIT = {"browDown": 0.35, "browInnerUp": -0.3, "mouthRollUpper": 0.08}  # the mesh's own face looks surprised
 _MEN, _MEN_ODDS = ("short01", "short02", "short04"), (0.45, 0.45, 0.1)
 _WOMEN, _WOMEN_ODDS = ("long01", "ponytail01", "braid01", "short04", "short02"), (0.27, 0.24, 0.24, 0.08, 0.17)
 
@@ -42,6 +43,7 @@ class Person(NamedTuple):
 
     seed: tuple[int, int]  # dataset, number
     neutral: Float32  # (V, 3) cm, without expression
+    resting: Float32  # (V, 3) cm, the face at rest
     body: Body
     look: Look
     skin: Skin
@@ -66,7 +68,7 @@ def make_person(head: Head, dataset: int, number: int) -> Person:
     neutral = head.neutral + offset
     habit = np.zeros(len(head.expression), np.float32)
     for shape, (sigma, limit) in _HABITS.items():
-        both = float(np.clip(rng.normal(0, sigma), -limit, limit))
+        both = _MEAN_HABIT.get(shape, 0.0) + float(np.clip(rng.normal(0, sigma), -limit, limit))
         for side in ("", "_L", "_R"):
             if shape + side in head.expression_index:
                 habit[head.expression_index[shape + side]] = both + (rng.normal(0, sigma * 0.15) if side else 0.0)
@@ -80,12 +82,14 @@ def make_person(head: Head, dataset: int, number: int) -> Person:
     growth = {"shaven": float(rng.uniform(0.4, 0.95)), "bald": 0.0, "fedora": float(rng.uniform(0.5, 0.95))}.get(
         style, 0.96
     )
+    face = body(head, neutral, habit, look.age)
     rng = generator("colours", dataset, number)
     centres = head.eye_centres + np.stack([offset[eye].mean(axis=0) for eye in head.eyes])
     return Person(
         seed=(dataset, number),
         neutral=neutral,
-        body=body(head, neutral, habit, look.age),
+        resting=(neutral + (face.rest @ head.expression).reshape(-1, 3)).astype(np.float32),
+        body=face,
         look=look,
         skin=paint(head, look, generator("paint", dataset, number)),
         hair=style,
@@ -94,8 +98,8 @@ def make_person(head: Head, dataset: int, number: int) -> Person:
         colours=_colours(look, rng),
         iris=_iris(head, look, rng),
         limbus=float(rng.uniform(0.36, 0.40)),
-        roughness=float(rng.uniform(0.42, 0.58)),
-        shine=float(rng.uniform(0.5, 1.2)),
+        roughness=float(rng.uniform(0.45, 0.62)),
+        shine=float(rng.uniform(0.4, 1.1)),
         eye_centres=centres.astype(np.float32),
         lashes=(float(rng.uniform(0.2, 0.9 if look.female else 0.6)), float(rng.uniform(0.35, 1.0))),
         hem=float(rng.uniform(-15, -12)),
@@ -122,7 +126,7 @@ def _colours(look: Look, rng: Generator) -> Float32:
     colours[GUMS] = (0.42, 0.13, 0.13)
     teeth = linear(np.array([228, 218, 195]) / 255) * rng.uniform(0.8, 1.05)
     colours[TEETH] = teeth * [1, 1, rng.uniform(0.75, 1)]
-    colours[EYE] = np.array([0.60, 0.575, 0.55]) * rng.uniform(0.75, 1.1) * (1 - 0.4 * look.tone / 7)  # or they glow
+    colours[EYE] = np.array([0.55, 0.525, 0.50]) * rng.uniform(0.75, 1.1) * (1 - 0.5 * look.tone / 7)  # or they glow
     colours[HAIR] = look.hair
     colours[HAT] = linear(rng.uniform(0.05, 0.8, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0.05, 0.5)))
     colours[CLOTH] = linear(rng.uniform(0.05, 0.95, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0.05, 0.95)))

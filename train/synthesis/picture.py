@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.synthesis.assets import EYE, FACE, HAIR, HAT, HEAD, TEETH, HairMesh, Head
+from train.synthesis.assets import EYE, FACE, GUMS, HAIR, HAT, HEAD, SOCKET, TEETH, HairMesh, Head
 from train.synthesis.expression import Expression
 from train.synthesis.person import Person
 from train.synthesis.raster import (
@@ -27,6 +27,8 @@ UInt8 = NDArray[np.uint8]
 
 VISIBLE, SELF_HIDDEN, COVERED, OUTSIDE = range(4)
 _HIDDEN_CM = 0.3  # a landmark this far behind what is seen at its place is hidden
+_UNDER_HAIR_CM = 0.35  # skin that hair grows on lies this much deeper
+_SHUT_MM = 0.1  # below this gap the lips hide the mouth
 _IRIS = ((468, 473), (473, 478))  # landmarks of the right and the left iris
 
 
@@ -55,13 +57,16 @@ class Renderer:
         ]
         used = np.isin(head.material, (FACE, HEAD))
         self._casters = np.ascontiguousarray(head.triangles[used])
+        self._lips_shut = self._culled.copy()
+        self._lips_shut[np.isin(head.material, (SOCKET, GUMS, TEETH))] = 2  # nothing of the mouth is seen
 
     def __call__(self, person: Person, expression: Expression, scene: Scene) -> Rendered:
         """Draw one picture of scene.camera.size."""
         head, camera = self.head, scene.camera
-        active = np.flatnonzero(expression.coefficients)
-        moved = (expression.coefficients[active] @ head.expression[active]).reshape(-1, 3)
-        rest = person.neutral + moved
+        rest = person.resting.copy()
+        change = expression.coefficients - person.body.rest
+        for shape in np.flatnonzero(change):
+            rest += (change[shape] * head.expression[shape]).reshape(-1, 3)
         position = camera.to_camera(rest)
         normal = vertex_normals(position, self._skin)
         opened = float(np.clip(expression.coefficients[head.expression_index["jawOpen"]] / 0.45, 0, 1))
@@ -69,13 +74,16 @@ class Renderer:
         surface = Surface(position, rest, normal, occlusion, person.scalp, head.triangles, head.material, head.uv)
         hair = head.hair.get(person.hair)
         if hair is not None:
+            under = surface.position - (_UNDER_HAIR_CM * person.scalp)[:, None] * normal  # no scalp comes through
+            surface = surface._replace(position=under)
             surface = _with_hair(surface, hair, person, camera.to_camera(person.hair_vertices))
         seen = camera.project(surface.position)
         xy, inverse = np.ascontiguousarray(seen[:, :2]), np.asarray(1 / seen[:, 2], np.float32)
         size = camera.size
         ids, depth = np.full((size, size), -1, np.int32), np.zeros((size, size), np.float32)
         bary = np.zeros((size, size, 2), np.float32)
-        rasterise(xy, inverse, self._skin, self._culled, 0, ids, depth, bary)
+        culled = self._lips_shut if expression.gap_mm < _SHUT_MM else self._culled
+        rasterise(xy, inverse, self._skin, culled[: self.head.lashes], 0, ids, depth, bary)
         bare = depth.copy()
         if hair is not None:
             first = len(head.triangles)
@@ -110,8 +118,8 @@ class Renderer:
         shadow = np.full((SHADOW_SIDE, SHADOW_SIDE), -1e9, np.float32)
         if scene.light.key.max() > 0.15:
             pixels, height = orthographic(surface.position, direction, centre, SHADOW_HALF_CM, SHADOW_SIDE)
-            depth_map(pixels, height, self._casters, shadow)
-            depth_map(pixels, height, surface.triangles[len(self.head.triangles) :], shadow)
+            depth_map(pixels, height, self._casters, shadow, True)
+            depth_map(pixels, height, surface.triangles[len(self.head.triangles) :], shadow, False)
         return view_basis(direction), centre, shadow
 
     def _paint(self, person: Person, expression: Expression, hair: HairMesh | None) -> Paint:
@@ -137,17 +145,21 @@ class Renderer:
         """Lashes are thinner than a pixel: they darken what is behind them, most at their roots."""
         head, size = self.head, len(depth)
         triangles = head.triangles[head.lashes :]
-        ids, near = np.full((size, size), -1, np.int32), depth * np.float32(0.998)
-        bary = np.zeros((size, size, 2), np.float32)
-        rasterise(xy, inverse, triangles, self._none, 0, ids, near, bary)
+        x, y = (np.clip(xy[triangles, k], 0, size) for k in (0, 1))
+        left, right = int(x.min()), min(int(np.ceil(x.max())) + 1, size)
+        top, bottom = int(y.min()), min(int(np.ceil(y.max())) + 1, size)
+        if left >= right or top >= bottom:
+            return
+        near = depth[top:bottom, left:right] * np.float32(0.998)
+        ids, bary = np.full(near.shape, -1, np.int32), np.zeros((*near.shape, 2), np.float32)
+        rasterise(xy - np.array([left, top], np.float32), inverse, triangles, self._none, 0, ids, near, bary)
         rows, columns = np.nonzero(ids >= 0)
-        t = ids[rows, columns]
-        b = bary[rows, columns]
+        t, b = ids[rows, columns], bary[rows, columns]
         v = head.uv[head.lashes :][t][..., 1]
         root = (1 - b.sum(axis=1)) * v[:, 0] + b[:, 0] * v[:, 1] + b[:, 1] * v[:, 2]
         darkness, length = person.lashes
         keep = 1 - darkness * np.clip((root - (1 - length)) / length, 0, 1)
-        colour[rows, columns] *= keep[:, None]
+        colour[rows + top, columns + left] *= keep[:, None]
 
 
 def _with_hair(surface: Surface, hair: HairMesh, person: Person, position: Float32) -> Surface:

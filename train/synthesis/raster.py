@@ -14,7 +14,7 @@ UInt8 = NDArray[np.uint8]
 _EDGE = -1e-6  # pixels on an edge belong to both triangles
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def rasterise(
     xy: Float32,
     inverse: Float32,
@@ -27,15 +27,15 @@ def rasterise(
 ) -> None:
     """Draw triangles (T, 3) of vertices xy (V, 2) in pixels and inverse distance (V,) over ids, depth (H, W).
 
-    `first` is added to the triangles' numbers; `culled` (T,) says which show their front only (clockwise in the
-    picture). `bary` (H, W, 2) receives the perspective-correct weights of corners 1 and 2.
+    `first` is added to the triangles' numbers; `culled` (T,) is 1 where only the front shows (clockwise in the
+    picture) and 2 where nothing does. `bary` (H, W, 2) receives the perspective-correct weights of corners 1 and 2.
     """
     height, width = ids.shape
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, bx, by, cx, cy = xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1], xy[c, 0], xy[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if area > -1e-9 and (culled[t] or area < 1e-9):
+        if culled[t] == 2 or (area > -1e-9 and (culled[t] or area < 1e-9)):
             continue
         low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
         low_y, high_y = min(ay, by, cy), max(ay, by, cy)
@@ -64,7 +64,7 @@ def rasterise(
                 wc += step_c
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def rasterise_cut(
     xy: Float32,
     inverse: Float32,
@@ -115,15 +115,18 @@ def rasterise_cut(
                     bary[y, x, 1] = qc
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def depth_map(xy: Float32, height: Float32, triangles: Int32, out: Float32) -> None:
-    """The largest height (V,) towards the viewer of an orthographic view at each pixel of out (S, S)."""
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def depth_map(xy: Float32, height: Float32, triangles: Int32, out: Float32, front: bool) -> None:
+    """The largest height (V,) towards the viewer of an orthographic view at each pixel of out (S, S).
+
+    `front`: only triangles that show their front (counter-clockwise, y up), enough where the surface is closed.
+    """
     side = out.shape[0]
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, bx, by, cx, cy = xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1], xy[c, 0], xy[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if abs(area) < 1e-9:
+        if area < 1e-9 and (front or area > -1e-9):
             continue
         x0, x1 = max(int(np.ceil(min(ax, bx, cx) - 0.5)), 0), min(int(np.floor(max(ax, bx, cx) - 0.5)), side - 1)
         y0, y1 = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0), min(int(np.floor(max(ay, by, cy) - 0.5)), side - 1)
@@ -139,7 +142,7 @@ def depth_map(xy: Float32, height: Float32, triangles: Int32, out: Float32) -> N
                     out[y, x] = max(out[y, x], h)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def vertex_normals(vertices: Float32, triangles: Int32) -> Float32:
     """(V, 3), (T, 3) -> (V, 3) unit normals, weighted by area."""
     out = np.zeros_like(vertices)
@@ -171,7 +174,7 @@ def ambient_occlusion(vertices: Float32, normals: Float32, triangles: Int32, dir
         d = np.array([r * np.cos(golden * i), r * np.sin(golden * i), z], np.float32)
         pixels, height = orthographic(vertices, d, centre, half, side)
         out = np.full((side, side), -1e9, np.float32)
-        depth_map(pixels, height, triangles, out)
+        depth_map(pixels, height, triangles, out, False)
         x, y = (pixels[:, k].astype(int).clip(0, side - 1) for k in (0, 1))
         weight = np.maximum(normals @ d, 0)
         whole += weight

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rtau.facs import AU_COLUMNS
 from train.synthesis.expression import Drawn, Expression, draw, express
-from train.synthesis.occluders import REGIONS, cover
+from train.synthesis.occluders import REGIONS, Covered, cover
 from train.synthesis.person import Person
 from train.synthesis.picture import COVERED, Renderer
 from train.synthesis.scene import Scene, draw_scene
@@ -63,8 +63,12 @@ def picture(
     *,
     take: int = -1,
     frontal: bool = False,
+    covered: bool = True,
 ) -> Sample:
-    """The sample of a given expression in a given scene. Samples of one `take` share background and occluder."""
+    """The sample of a given expression in a given scene. Samples of one `take` share background and occluder.
+
+    Nothing comes before the face where it is not to be `covered`.
+    """
     dataset, who = person.seed
     shot = number if take < 0 else take
     size = scene.camera.size
@@ -72,12 +76,14 @@ def picture(
     large = scene._replace(camera=scene.camera.scaled(round(size * SUPERSAMPLING)))
     seen = renderer(person, expression, large)
     behind = backdrop(generator("background", dataset, who, shot), large.camera.size)
-    covered = cover(seen, person, large.camera, generator("occluder", dataset, who, shot), behind)
+    front = Covered(seen.colour, seen.labels, seen.visibility)
+    if covered:
+        front = cover(seen, person, large.camera, generator("occluder", dataset, who, shot), behind)
     rng = generator("sensor", dataset, who, shot)
-    linear = compose(covered.colour, covered.labels, behind, scene.exposure, size, rng)
-    shown = cv2.resize(covered.labels, (size, size), interpolation=cv2.INTER_NEAREST)
+    linear = compose(front.colour, front.labels, behind, scene.exposure, size, rng)
+    shown = cv2.resize(front.labels, (size, size), interpolation=cv2.INTER_NEAREST)
     landmarks = seen.landmarks * np.array([size / large.camera.size] * 2 + [1], np.float32)
-    right, left = _known(renderer, expression, covered.visibility)
+    right, left = _known(renderer, expression, front.visibility)
     camera = scene.camera
     return Sample(
         jpeg=develop(linear, rng),
@@ -85,7 +91,7 @@ def picture(
         au_right=right,
         au_left=left,
         landmarks=landmarks,
-        visibility=covered.visibility,
+        visibility=front.visibility,
         pose=np.array(scene.pose, np.float32),
         gaze=np.array(drawn.gaze, np.float32),
         camera=np.array([*camera.rotation.ravel(), *camera.shift, camera.focal, *camera.centre, size], np.float32),

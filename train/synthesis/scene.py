@@ -26,7 +26,7 @@ class Camera(NamedTuple):
 
     def to_camera(self, points: NDArray[np.floating]) -> Float32:
         """(..., 3) model -> camera frame."""
-        return np.asarray(points @ self.rotation.T + self.shift, dtype=np.float32)
+        return np.asarray(points @ self.rotation.T.astype(np.float32) + self.shift.astype(np.float32), dtype=np.float32)
 
     def project(self, points: NDArray[np.floating]) -> Float32:
         """(..., 3) camera frame -> (..., 3) x, y in pixels (y down, centres at +0.5) and distance in cm."""

@@ -76,7 +76,7 @@ def shade(
     return colour, labels
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _ambient(n: Float32, sh: Float32, channel: int) -> float:
     x, y, z = n[0], n[1], n[2]
     return float(
@@ -92,7 +92,7 @@ def _ambient(n: Float32, sh: Float32, channel: int) -> float:
     )
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _shade(
     position: Float32, rest: Float32, normal: Float32, occlusion: Float32, scalp: Float32, triangles: Int32,
     material: UInt8, uv: Float32, albedo: Float32, height: Float32, gloss: Float32, flat: Float32, iris: Float32,
@@ -202,7 +202,7 @@ def _shade(
                         bottom = iris[i + 1, j, k] * (1 - fx) + iris[i + 1, j + 1, k] * fx
                         colour[k] += blend * (top * (1 - fy) + bottom * fy - colour[k])
                 d = 0  # the upper lid and its lashes shade the ball
-                reach = 8
+                reach = max(rows // 35, 2)
                 while d < reach and row - d > 0:
                     above = ids[row - d, column]
                     if above < 0 or material[above] != EYE:
@@ -218,7 +218,7 @@ def _shade(
                 for k in range(3):
                     colour[k] *= 0.45 + 0.75 * strand[i, j, 0]
             elif kind == TEETH:
-                ao = 0.25 + 0.75 * ao**0.6
+                ao = 0.25 + 0.75 * np.sqrt(ao)
             length = np.sqrt(n[0] ** 2 + n[1] ** 2 + n[2] ** 2) + 1e-9
             facing = (n[0] * vx + n[1] * vy + n[2] * vz) / length
             sign = -1.0 if kind >= HAIR and facing < 0 else 1.0
@@ -226,20 +226,22 @@ def _shade(
                 n[k] *= sign / length
             nl = n[0] * lx + n[1] * ly + n[2] * lz
             nv = max(n[0] * vx + n[1] * vy + n[2] * vz, 0.05)
-            lift = 0.35 * np.sqrt(max(1 - nl * nl, 0.0))
-            sx, sy, sz = 0.0, 0.0, 0.0
-            for k in range(3):
-                moved = p[k] + lift * n[k] - centre[k]
-                sx += basis[0, k] * moved
-                sy += basis[1, k] * moved
-                sz += basis[2, k] * moved
-            px, py = sx * texel + shadow.shape[0] / 2, sy * texel + shadow.shape[0] / 2
-            lit = 0.0
-            for dy in range(-1, 2):
-                for dx in range(-1, 2):
-                    i, j = int(py + 1.8 * dy), int(px + 1.8 * dx)
-                    if i < 0 or j < 0 or i >= shadow.shape[0] or j >= shadow.shape[0] or shadow[i, j] < sz + 0.15:
-                        lit += 1.0 / 9.0
+            lit = 1.0
+            if nl > -0.42:  # beyond, even scattered light does not come round
+                lift = 0.35 * np.sqrt(max(1 - nl * nl, 0.0))
+                sx, sy, sz = 0.0, 0.0, 0.0
+                for k in range(3):
+                    moved = p[k] + lift * n[k] - centre[k]
+                    sx += basis[0, k] * moved
+                    sy += basis[1, k] * moved
+                    sz += basis[2, k] * moved
+                px, py = sx * texel + shadow.shape[0] / 2, sy * texel + shadow.shape[0] / 2
+                if 2 <= px < shadow.shape[0] - 3 and 2 <= py < shadow.shape[0] - 3:
+                    lit, sz = 0.0, sz + 0.15
+                    for dy in range(-1, 2):
+                        for dx in range(-1, 2):
+                            if shadow[int(py + 1.8 * dy), int(px + 1.8 * dx)] < sz:
+                                lit += 1.0 / 9.0
             if kind in (SOCKET, GUMS, TEETH):
                 lit = 0.5 * lit + 0.5 * ao
             w = wrap[kind] if label != CLOTH + 1 else 0.0
@@ -249,25 +251,35 @@ def _shade(
             vh = max((vx * hx + vy * hy + vz * hz) / hl, 0.0)
             strength = shine_of[kind] * shine * (0.3 if label == CLOTH + 1 else 1.0) * (1 - 0.6 * hair)
             if kind == HAIR:
-                spec = 0.10 * nh**24 * lit
+                spec = nh * nh * nh
+                spec = spec * spec
+                spec = spec * spec
+                spec = 0.10 * spec * spec * lit  # nh ** 24
             else:
                 spec = 0.0
-                for lobe in range(2):  # a sharp and a broad one
-                    alpha = (rough * (1.0 if lobe == 0 else 1.45)) ** 2
-                    d = alpha * alpha / ((nh * nh * (alpha * alpha - 1) + 1) ** 2 + 1e-9)
-                    fresnel = 0.028 + 0.972 * (1 - vh) ** 5
-                    spec += 0.5 * d * fresnel * 0.25 / ((0.7 * max(nl, 0) + 0.3) * (0.7 * nv + 0.3))
-                spec = min(spec * max(nl, 0.0) * lit * strength, 4.0)
+                if nl > 0 and lit > 0:
+                    far = (1 - vh) * (1 - vh)
+                    fresnel = 0.028 + 0.972 * far * far * (1 - vh)
+                    for lobe in range(2):  # a sharp and a broad one
+                        alpha = rough * (1.0 if lobe == 0 else 1.45)
+                        alpha2 = alpha * alpha * alpha * alpha
+                        d = nh * nh * (alpha2 - 1) + 1
+                        spec += 0.5 * alpha2 / (d * d + 1e-9)
+                    spec *= fresnel * 0.25 / ((0.7 * nl + 0.3) * (0.7 * nv + 0.3))
+                    spec = min(spec * nl * lit * strength, 4.0)
+            reddish = np.sqrt(ao) * np.sqrt(np.sqrt(ao))  # light that has gone through skin is red
             rx, ry, rz = 2 * nv * n[0] - vx, 2 * nv * n[1] - vy, 2 * nv * n[2] - vz
             r[0], r[1], r[2] = rx, ry, rz
-            mirror = (0.02 + 0.12 * (1 - rough) * (1 - nv) ** 5) * ao * strength
+            grazing = (1 - nv) * (1 - nv)
+            base = 0.008 if kind in (FACE, HEAD) else 0.02
+            mirror = (base + 0.10 * (1 - rough) * grazing * grazing * (1 - nv)) * ao * strength
             for k in range(3):
                 s = scatter[k] * w
                 diffuse = max((nl + s) / (1 + s), 0.0)
                 shaded = lit
                 if k == 0 and w > 0:
                     shaded = lit + (1 - lit) * 0.18 * w * ao
-                hollow = ao**0.75 if k == 0 and w > 0 else ao
+                hollow = reddish if k == 0 and w > 0 else ao
                 light = max(_ambient(n, ambient, k), 0.02) * hollow + key[k] * diffuse * shaded
                 out[row, column, k] = colour[k] * light + key[k] * spec + max(_ambient(r, ambient, k), 0.0) * mirror
             labels[row, column] = label

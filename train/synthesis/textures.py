@@ -55,6 +55,7 @@ class Look(NamedTuple):
     tone: float  # 0 light to 7 dark
     skin: Float32  # (3,) linear
     hair: Float32  # (3,)
+    brow: Float32  # (3,) goes grey later than the hair
     female: bool
     age: float  # 0-1
     beard: str
@@ -90,7 +91,8 @@ def draw_look(rng: Generator) -> Look:
     female, age = bool(rng.random() < 0.5), float(rng.uniform(0, 1) ** 1.3)
     colour = _HAIR[rng.choice(7, p=_DARK_HAIR_ODDS if tone > 3.8 else _HAIR_ODDS)] * np.exp(rng.normal(0, 0.15))
     grey = float(np.clip((age - 0.45) * rng.uniform(0, 3.2), 0, 1)) if rng.random() < 0.7 else 0.0
-    hair = colour * (1 - grey) + _GREY * grey
+    white = _GREY * float(rng.uniform(0.45, 1))
+    hair = colour * (1 - grey) + white * grey
     beard = "none"
     if not female and rng.random() < 0.6:
         beard = str(rng.choice(BEARDS[1:], p=[0.25, 0.12, 0.08, 0.2, 0.35]))
@@ -98,6 +100,7 @@ def draw_look(rng: Generator) -> Look:
         tone,
         skin.astype(np.float32),
         hair.astype(np.float32),
+        (colour * (1 - 0.4 * grey) + white * 0.4 * grey).astype(np.float32),
         female,
         age,
         beard,
@@ -166,11 +169,11 @@ def paint(head: Head, look: Look, rng: Generator) -> Skin:
     albedo *= (1 + grain)[..., None].astype(np.float32)
     _marks(albedo, rng, dark)
     if look.made_up:
-        _make_up(albedo, m, rng)
+        _make_up(albedo, m, rng, 1 - 0.6 * dark)
     brow, brow_soft = _brows(p, look, rng)
-    under = look.hair * 0.6 + look.skin * 0.4
+    under = look.brow * 0.6 + look.skin * 0.4
     _mix(albedo, brow_soft, under, 1.0)
-    _mix(albedo, brow, look.hair * float(rng.uniform(0.6, 1.0)), 1.0)
+    _mix(albedo, brow, look.brow * float(rng.uniform(0.6, 1.0)), 1.0)
     beard = _beard(m, look, rng)
     if beard is not None:
         _mix(albedo, beard, look.hair * float(rng.uniform(0.7, 1.2)), 1.0)
@@ -265,11 +268,11 @@ def _marks(albedo: Float32, rng: Generator, dark: float) -> None:
         albedo *= 1 + (spots / np.float32(255))[..., None] * (np.array(colour, np.float32) - 1)
 
 
-def _make_up(albedo: Float32, m: Masks, rng: Generator) -> None:
+def _make_up(albedo: Float32, m: Masks, rng: Generator, brightness: float) -> None:
     lip = linear(np.array([rng.uniform(110, 205), rng.uniform(15, 95), rng.uniform(30, 110)]) / 255)
-    _mix(albedo, m.lips, lip, float(rng.uniform(0.25, 0.85)))
+    _mix(albedo, m.lips, lip * brightness, float(rng.uniform(0.25, 0.85)))
     lid = linear(np.array([rng.uniform(60, 190), rng.uniform(40, 150), rng.uniform(40, 170)]) / 255)
-    _mix(albedo, m.lids, lid, float(rng.uniform(0.05, 0.5)))
+    _mix(albedo, m.lids, lid * brightness, float(rng.uniform(0.05, 0.5)))
     _mix(albedo, m.lid_line, np.array([0.01, 0.008, 0.008]), float(rng.uniform(0.3, 0.95)))
 
 
