@@ -23,6 +23,7 @@ import av
 import click
 import numpy as np
 
+from benchmarks.machine import cpu_model
 from benchmarks.make_clips import five_faces, one_face
 from benchmarks.memory import Sampler
 from rtau.align import region
@@ -53,7 +54,7 @@ def main(runs: int, peer_python: str, bundle: str, clips: Path, soak: float | No
         return
     lines = [
         f"Measured {datetime.date.today().isoformat()} by `python -m benchmarks.process --write docs/benchmarks.md` on "
-        f"{os.cpu_count()} cores of an {platform.machine()} CPU ({_cpu_model()}). H.264, 1280x720, {runs} runs each in "
+        f"{os.cpu_count()} cores of an {platform.machine()} CPU ({cpu_model()}). H.264, 1280x720, {runs} runs each in "
         "turn, medians; frames a second after start-up, decoding and writing the table included."
     ]
     for faces, clip in ((1, one_face(clips)), (5, five_faces(clips))):
@@ -210,13 +211,6 @@ def _fps(result: Result) -> float:
 def _json(text: str) -> Result:
     result: Result = json.loads(text.strip().splitlines()[-1])
     return result
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return "unknown"
 
 
 if __name__ == "__main__":

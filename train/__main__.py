@@ -107,6 +107,25 @@ def render(
 
 
 @main.command()
+@click.option("--source", help="A mirror of the public home that git can fetch from: URL or folder.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write; default: the user's cache."
+)
+def fetch_face_model(source: str | None, out: Path | None) -> None:
+    """The ICT face model (MIT) from its public home, checked and packed. Needs git and 1 GB of scratch space."""
+    from rtau.errors import RtauError
+    from train.synthesis.fetch import ICT_FACEKIT, fetch, fetched_model
+
+    path = out or fetched_model()
+    try:
+        fetch(path, ICT_FACEKIT._replace(url=source) if source else ICT_FACEKIT)
+    except RtauError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(error.exit_code) from error
+    click.echo(f"{path}: commit {ICT_FACEKIT.commit[:12]}, sha256 of the mesh {ICT_FACEKIT.sha256[:12]}…")
+
+
+@main.command()
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="JPEG or PNG to write.")
 @click.option("--person", "persons", type=click.IntRange(0), multiple=True, default=(1, 3, 4), show_default=True)
 @click.option("--au", "aus", type=click.IntRange(1), multiple=True, help="Only these Action Units.")

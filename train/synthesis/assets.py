@@ -1,7 +1,7 @@
 """The face model and what is drawn on it: ICT face model (MIT), MakeHuman hair and irises (CC0).
 
-`assets_folder` names the folder with `ict_face/` and `makehuman_cc0/`; `load_head` turns it into the arrays that the
-renderer reads. Frame of the model: centimetres, x to the subject's left, y up, z out of the face.
+`assets_folder` names the folder with `ict_face/` (model, landmark maps, recipes of the Action Units) and
+`makehuman_cc0/`; the model itself may come from `fetch` instead. `load_head` turns them into the renderer's arrays. Frame of the model: centimetres, x to the subject's left, y up, z out of the face.
 """
 
 import csv
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.split import material
+from train.synthesis.fetch import fetched_model
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -93,7 +94,13 @@ def load_head(folder: Path) -> Head:
     """Read the assets once per process. Raises FileNotFoundError naming what is missing."""
     path = folder / "ict_face" / "ict_face.npz"
     if not path.exists():
-        raise FileNotFoundError(f"{path}: the face model is missing; name the folder that has ict_face/ with --assets")
+        path = fetched_model()
+    if not path.exists():
+        cure = "fetch it with `python -m train fetch-face-model`, or name the folder that has ict_face/ with --assets"
+        raise FileNotFoundError(f"{folder / 'ict_face' / 'ict_face.npz'}: the face model is missing; {cure}")
+    for derived in ("ict_face/landmark_maps.npz", "ict_face/facs_map.csv", "makehuman_cc0/hair_on_ict.npz"):
+        if not (folder / derived).exists():
+            raise FileNotFoundError(f"{folder / derived}: missing; name the folder of the open assets with --assets")
     model = np.load(path, allow_pickle=False)
     maps = np.load(folder / "ict_face" / "landmark_maps.npz", allow_pickle=False)
     regions = {str(name): i for i, name in enumerate(model["region_names"])}

@@ -36,7 +36,8 @@ def au_sheet(renderer: Renderer, path: Path, persons: list[int], tile: int, aus:
         rows.append(np.hstack([name, *(_tile(renderer, p, unit.number, at, tile) for p in people for at in LEVELS)]))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet = np.vstack(rows)
-    if not cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, 82]):
+    options = [cv2.IMWRITE_JPEG_QUALITY, 82] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    if not cv2.imwrite(str(path), sheet, options):
         raise OSError(f"{path}: cannot be written")
 
 

@@ -18,7 +18,7 @@ from train.synthesis.sensor import backdrop, compose, develop
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
 
-SUPERSAMPLING = 1.25  # pictures are drawn this much larger
+SUPERSAMPLING = 1.15  # pictures are drawn this much larger
 
 
 class Sample(NamedTuple):
