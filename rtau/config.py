@@ -24,6 +24,8 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     realtime: bool = False  # give the frames at the pace of their own times
     loop: bool = False  # begin again at the end; indices and times go on
     policy: Policy = "wait"  # when frames come faster than they are looked at: docs/stream.md; drops are counted
+    timeout_s: Annotated[float, Meta(gt=0)] = 20.0  # an address that says nothing for so long is given up
+    silence_s: float | None = None  # likewise a camera without a frame; None: it may be silent
 
 
 class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

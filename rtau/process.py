@@ -76,13 +76,15 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
     problem: RtauError | None = None
     with contextlib.ExitStack() as stack:
         run = open_run(config, source)
-        table = stack.enter_context(
-            open_table(job.out, job.layout, run.info, source=source.path, command=job.command, overwrite=job.overwrite)
-        )
-        drawn = None
-        if job.overlay is not None:
-            drawn = stack.enter_context(open_overlay(job.overlay, source, run.info, overwrite=job.overwrite))
         with _stoppable(run) as stopped, run:
+            table = stack.enter_context(
+                open_table(
+                    job.out, job.layout, run.info, source=source.path, command=job.command, overwrite=job.overwrite
+                )
+            )
+            drawn = None
+            if job.overlay is not None:
+                drawn = stack.enter_context(open_overlay(job.overlay, source, run.info, overwrite=job.overwrite))
             ready = time.perf_counter()
             try:
                 for done, frame in enumerate(run, 1):

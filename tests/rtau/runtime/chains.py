@@ -3,34 +3,51 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 
 from rtau.errors import DamagedSourceError, ModelError
+from rtau.runtime.flow import Item
 from rtau.runtime.supervisor import Layout, Supervisor
-from rtau.runtime.worker import Item, Slots, Source, Stage
+from rtau.runtime.worker import Slots, Source, Stage
 
 
-def count(n: int, slots: Slots) -> Iterator[Item]:
-    for i in range(n):
-        if slots.stopped():
-            return
-        slot = slots.take()
-        slots.ring.slot(slot)[0] = i % 256
-        yield Item(str(i).encode(), slot)
+class Counting:
+    """0, 1, ... n - 1."""
+
+    slot_bytes, about = 16, b"numbers"
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __call__(self, slots: Slots) -> Iterator[Item]:
+        for i in range(self._n):
+            if slots.stopped():
+                return
+            slot = slots.take()
+            assert slot is not None
+            slots.ring.slot(slot)[0] = i % 256
+            yield Item(str(i).encode(), slot)
 
 
-def count_then_break(n: int, slots: Slots) -> Iterator[Item]:
-    yield from count(n, slots)
-    raise DamagedSourceError("clip.mp4: ends early")
+class Breaking(Counting):
+    """The same, and then the damage."""
+
+    def __call__(self, slots: Slots) -> Iterator[Item]:
+        yield from super().__call__(slots)
+        raise DamagedSourceError("clip.mp4: ends early")
 
 
-def counting(n: int) -> Source:
-    return partial(count, n)
+class Hanging(Counting):
+    """The same, and then nothing more, as a camera or server that hangs."""
+
+    def __call__(self, slots: Slots) -> Iterator[Item]:
+        yield from super().__call__(slots)
+        time.sleep(1000)
 
 
-def breaking(n: int) -> Source:
-    return partial(count_then_break, n)
+def never_open() -> Source:
+    time.sleep(1000)
+    raise AssertionError
 
 
 def add_slot_byte(payload: bytes, slot: memoryview | None) -> bytes:
@@ -93,8 +110,14 @@ def freezing() -> Stage:
     return stop_at_three
 
 
-def supervisor(source: partial[Source], *stages: object, slots: int = 3, stall_timeout_s: float = 30) -> Supervisor:
+def supervisor(
+    source: Callable[[], Source],
+    *stages: Callable[[], Stage],
+    slots: int = 3,
+    stall_timeout_s: float = 30,
+    silence_s: float | None = None,
+) -> Supervisor:
     """A chain of the given builds, named `source`, `first`, `second`, ..."""
     names = ("first", "second", "third")
-    table = Layout(("source", source), list(zip(names, stages, strict=False)))  # type: ignore[arg-type]
-    return Supervisor(table, slots, slot_bytes=16, start_timeout_s=60, stall_timeout_s=stall_timeout_s)
+    table = Layout(("source", source), list(zip(names, stages, strict=False)), silence_s=silence_s)
+    return Supervisor(table, slots, start_timeout_s=60, stall_timeout_s=stall_timeout_s)
