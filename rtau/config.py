@@ -1,7 +1,7 @@
 """One YAML file configures one run; unknown keys and bad ranges fail at the start, naming file and key."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -9,7 +9,9 @@ from msgspec import Meta
 from rtau.errors import ConfigError
 
 Probability = Annotated[float, Meta(ge=0, le=1)]
-Policy = Literal["wait", "newest", "drop_oldest", "drop_latest"]
+Policy = Literal["newest", "drop_oldest", "drop_latest", "wait"]
+
+T = TypeVar("T")
 
 
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,10 +84,13 @@ class PipelineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 def load_config(path: Path | None) -> PipelineConfig:
     """The configuration in a YAML file, or the defaults. Raises ConfigError naming file and key."""
-    if path is None:
-        return PipelineConfig()
+    return PipelineConfig() if path is None else read_yaml(path, PipelineConfig)
+
+
+def read_yaml(path: Path, type: type[T]) -> T:
+    """The content of a YAML file. Raises ConfigError naming file and key."""
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=PipelineConfig)
+        return msgspec.yaml.decode(path.read_bytes(), type=type)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except msgspec.ValidationError as error:
