@@ -83,7 +83,7 @@ class Chain(threading.Thread):
             begun = time.monotonic()
             closed = self._follow()
             if self._stopping.is_set():
-                closed = closed._replace(kind="source_ended", final=True)
+                closed = closed._replace(kind="source_ended", text="stopped", final=True)
             self._tell(closed)
             if closed.final:
                 return
@@ -108,8 +108,8 @@ class Chain(threading.Thread):
                     count += 1
             kind: EventKind = "source_lost" if self._again else "source_ended"
             return Closed(kind, "no more frames", count + run.dropped, final=not self._again)
-        except Interrupted as stopped:
-            return Closed("source_ended", str(stopped), 0, final=True)
+        except Interrupted:
+            return Closed("source_ended", "stopped", 0, final=True)
         except (SourceError, DamagedSourceError) as error:
             if self._again:
                 return Closed("source_lost", str(error), count + run.dropped, final=False)

@@ -154,14 +154,18 @@ def _print_json(messages: Iterator[Raw | None]) -> None:
 
 def _show(messages: Iterator[AnyMessage | None], feed: Subscription, view: View, console: Console) -> None:
     shown = 0.0
-    with Live(view.render(0, 0), console=console, auto_refresh=False) as live:
+    with Live(view.render(), console=console, auto_refresh=False) as live:
         for message in messages:
             if message is not None:
                 view.add(message)
             if (now := time.monotonic()) - shown >= _MOMENT_S:
                 shown = now
-                live.update(view.render(feed.missed, feed.malformed), refresh=True)
-        live.update(view.render(feed.missed, feed.malformed), refresh=True)
+                live.update(view.render(*_lost(feed)), refresh=True)
+        live.update(view.render(*_lost(feed)), refresh=True)
+
+
+def _lost(feed: Subscription) -> list[str]:
+    return [f"missed {feed.missed}", *([f"malformed {feed.malformed}"] if feed.malformed else [])]
 
 
 def _publishing(endpoints: tuple[str, ...]) -> None:

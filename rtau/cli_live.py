@@ -209,7 +209,7 @@ def _shown(
         yield say
     else:
         view, drawn_at = View(", ".join(endpoints)), 0.0
-        with Picture(view.render(0, 0), console=console, auto_refresh=False, transient=True) as picture:
+        with Picture(view.render(), console=console, auto_refresh=False, transient=True) as picture:
 
             def draw(message: Message) -> None:
                 nonlocal drawn_at
@@ -217,7 +217,7 @@ def _shown(
                 view.add(message)
                 if time.monotonic() - drawn_at >= _PICTURE_EVERY_S:
                     drawn_at = time.monotonic()
-                    picture.update(view.render(0, 0), refresh=True)
+                    picture.update(view.render(), refresh=True)
 
             yield draw
 

@@ -58,7 +58,7 @@ class _Followed:
     def __init__(self, chain: Chain, memory_s: float) -> None:
         self.chain, self.counts = chain, SourceCounts()
         self.state, self.faces, self.last = "starting", 0, None
-        self.restarts = 0
+        self.restarts, self.told = 0, 0  # dropped frames that an event has told of
         self.events, self._memory_s = TrackEvents(memory_s), memory_s
         self.times_ns: list[list[int]] = []  # since the last Health: captured, each stage's stamps, published
         self.before = (time.monotonic(), 0, 0)  # of the last Health: time, captured, published
@@ -217,19 +217,17 @@ class Live:
         source.state = "live"
 
     def _frame(self, source: _Followed, arrived: Arrived) -> None:
-        before = source.counts.captured
         frame = source.arrived(arrived.frame)
         sent = self._send("au", frame)
         source.times_ns.append([frame.t_capture_ns, *arrived.stamps[1:], sent.t_publish_ns])
         for event in source.events(frame):
             self._send("event", event)
-        self._dropped(source, frame.frame_index - before)
 
     def _closed(self, source: _Followed, closed: Closed) -> None:
-        before, name = source.counts.captured, source.chain.source_id
+        name = source.chain.source_id
         for event in source.closed(closed.captured):
             self._send("event", event)
-        self._dropped(source, source.counts.captured - before)
+        self._dropped(source)
         source.counts.problem = closed.problem
         source.restarts += closed.kind == "worker_restarted"
         source.state = "ended" if closed.final else "lost"
@@ -244,8 +242,11 @@ class Live:
             if name in self._next:
                 self._begin(self._next.pop(name))
 
-    def _dropped(self, source: _Followed, count: int) -> None:
+    def _dropped(self, source: _Followed) -> None:
+        """Tell of the drops since the last time."""
+        count = source.counts.dropped - source.told
         if count:
+            source.told += count
             self._event(source, "frames_dropped", "busy with other frames", count)
 
     def _event(self, source: _Followed, kind: EventKind, text: str = "", count: int | None = None) -> None:
@@ -258,6 +259,7 @@ class Live:
         if self._aus.pid is not None:
             pids.append((self._aus.name, self._aus.pid, self._aus.starts - 1))
         for name, source in self._open.items():
+            self._dropped(source)
             self._send("health", source.health())
             own = {stage: pid for stage, pid in source.chain.pids.items() if stage != self._aus.name}
             pids += [(f"{stage}.{name}", pid, source.restarts) for stage, pid in own.items()]

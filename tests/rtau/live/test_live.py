@@ -100,7 +100,7 @@ def test_captured_is_published_and_dropped_when_the_source_is_too_fast(clip: Pat
     assert (last.captured, last.published, sum(last.dropped.values())) == (counts.captured, len(seen), counts.dropped)
     gaps = sum(b.frame_index - a.frame_index - 1 for a, b in itertools.pairwise(seen))
     told = sum(m.count or 0 for m in heard if isinstance(m, Event) and m.kind == "frames_dropped")
-    assert gaps + seen[0].frame_index == told
+    assert gaps + seen[0].frame_index <= told == counts.dropped  # the last ones have no frame after them
     ages = sorted(f.t_publish_ns - f.t_capture_ns for f in seen[5:])
     assert ages[len(ages) // 2] < 1e9  # the newest frame, not a queue
 
@@ -176,7 +176,7 @@ def test_sources_come_and_go_while_the_others_are_followed(clip: Path) -> None:
 
     after: list[int] = []
     _, heard = follow([first], hear)
-    assert [m.text for m in heard if isinstance(m, Event) and m.kind == "source_ended"] == ["no more frames"] * 2
+    assert [m.text for m in heard if isinstance(m, Event) and m.kind == "source_ended"] == ["stopped"] * 2
     assert max(f.t_capture_ns for f in frames(heard, "0")) < after[0] < frames(heard, "1")[-1].t_capture_ns
 
 
