@@ -145,6 +145,9 @@ class Decode:
         while True:
             try:
                 packet = next(packets, None)
+            except av.error.ExitError:
+                self._broken = f"nothing came for {self._source.timeout_s:g} s"
+                return
             except av.error.FFmpegError as error:
                 self._broken = error.strerror or "unknown error"
                 return
@@ -169,9 +172,7 @@ class Decode:
     def _check_end(self) -> None:
         """Raise when the file stopped short of what it announces."""
         if self._broken:
-            raise DamagedSourceError(
-                f"{self._label}: cannot be read to its end ({self._broken}); rows up to there were written"
-            )
+            raise DamagedSourceError(f"{self._label}: cannot be read to its end ({self._broken})")
         if self._source.end_s is not None or self._still or self._end_s is None:
             return
         stream, container = self._stream, self._container
@@ -182,8 +183,7 @@ class Decode:
             announced = (container.duration + max(container.start_time or 0, 0)) / av.time_base
         if announced is not None and self._end_s < announced - _MISSING_S:
             raise DamagedSourceError(
-                f"{self._label}: ends at {self._end_s:.2f} s of {announced:.2f} s: the file is cut off; "
-                "rows up to there were written"
+                f"{self._label}: ends at {self._end_s:.2f} s of {announced:.2f} s: the file is cut off"
             )
 
     def _picture(self, frame: VideoFrame) -> Picture:

@@ -92,7 +92,7 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
                         drawn.write(frame)
                     progress("faces and AUs", done, run.info.source.frames)
             except DamagedSourceError as error:
-                problem = error
+                problem = DamagedSourceError(f"{error}; rows up to there were written")
             except WorkerError as error:
                 raise WorkerError(f"{error}; the run was stopped and nothing was written") from error
             finished = time.perf_counter()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from rtau.errors import DamagedSourceError, ModelError
 from rtau.runtime.flow import Item
+from rtau.runtime.shared import BatchStage, SharedStage, Work
 from rtau.runtime.supervisor import Layout, Supervisor
 from rtau.runtime.worker import Slots, Source, Stage
 
@@ -24,9 +25,9 @@ class Counting:
             if slots.stopped():
                 return
             slot = slots.take()
-            assert slot is not None
-            slots.ring.slot(slot)[0] = i % 256
-            yield Item(str(i).encode(), slot)
+            if slot is not None:
+                slots.ring.slot(slot)[0] = i % 256
+                yield Item(str(i).encode(), slot)
 
 
 class Breaking(Counting):
@@ -121,3 +122,60 @@ def supervisor(
     names = ("first", "second", "third")
     table = Layout(("source", source), list(zip(names, stages, strict=False)), silence_s=silence_s)
     return Supervisor(table, slots, start_timeout_s=60, stall_timeout_s=stall_timeout_s)
+
+
+# Stages that several chains share
+
+
+class Adding:
+    """Each message with its slot's byte, its source, and how many shared the batch."""
+
+    def open(self, source: str) -> None:
+        pass
+
+    def close(self, source: str) -> None:
+        pass
+
+    def __call__(self, works: list[Work]) -> list[bytes]:
+        return [b"%s:%s/%d" % (source.encode(), payload, len(works)) for source, payload, _ in works]
+
+
+class Raising(Adding):
+    """A three from source `a` is too much for it."""
+
+    def __call__(self, works: list[Work]) -> list[bytes]:
+        if any(source == "a" and payload == b"3" for source, payload, _ in works):
+            raise ZeroDivisionError("division by zero")
+        return super().__call__(works)
+
+
+class Telling(Adding):
+    """Who has been opened and closed so far."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+
+    def open(self, source: str) -> None:
+        self._told.append(f"+{source}")
+
+    def close(self, source: str) -> None:
+        self._told.append(f"-{source}")
+
+    def __call__(self, works: list[Work]) -> list[bytes]:
+        return ["".join(self._told).encode() for _ in works]
+
+
+def without_weights() -> BatchStage:
+    raise ModelError("weights: sha256 differs")
+
+
+def joined(
+    stage: SharedStage,
+    source_id: str,
+    source: Callable[[], Source],
+    *,
+    stall_timeout_s: float = 30,
+) -> Supervisor:
+    """A chain of a source, a slow stage, and the shared one."""
+    table = Layout(("source", source), [("first", slow)], stage, source_id)
+    return Supervisor(table, slots=3, start_timeout_s=60, stall_timeout_s=stall_timeout_s)

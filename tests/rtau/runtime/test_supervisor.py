@@ -1,4 +1,5 @@
 import os
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rtau.errors import DamagedSourceError, ModelError, WorkerError
+from rtau.errors import DamagedSourceError, Interrupted, ModelError, SourceError, WorkerError
 from tests.rtau.runtime import chains
 from tests.rtau.runtime.chains import supervisor
 
@@ -91,3 +92,34 @@ def test_stop_lets_what_was_decoded_come_out() -> None:
 def test_leaving_early_cleans_up() -> None:
     with supervisor(partial(chains.Counting, 100_000), chains.slow) as run:
         assert next(iter(run)).payload == b"0"
+
+
+def test_a_source_that_hangs_ends_in_its_own_error_after_what_it_gave() -> None:
+    """A camera or server that says nothing more: the stages are well, and nothing of them has to be killed for it."""
+    received: list[bytes] = []
+    started = time.monotonic()
+    with supervisor(partial(chains.Hanging, 5), chains.slow, silence_s=0.5) as run:
+        with pytest.raises(SourceError, match=r"no frame came for 0\.5 s"):
+            received.extend(item.payload for item in run)
+    assert len(received) == 5
+    assert time.monotonic() - started < 20
+
+
+def test_a_source_is_not_silent_while_it_waits_for_the_stages() -> None:
+    with supervisor(partial(chains.Counting, 60), chains.slow, slots=2, silence_s=0.3) as run:
+        assert len(list(run)) == 60
+
+
+def test_a_start_can_be_stopped() -> None:
+    run = supervisor(chains.never_open, chains.unchanged)
+    timer = threading.Timer(0.5, run.stop)
+    timer.start()
+    with pytest.raises(Interrupted, match="stopped before the first frame"), run:
+        pass
+    timer.join()
+
+
+def test_what_the_source_says_of_itself_is_known_when_it_has_started() -> None:
+    with supervisor(partial(chains.Counting, 5), chains.unchanged) as run:
+        assert run.about == b"numbers"
+        assert len(list(run)) == 5
