@@ -53,7 +53,7 @@ def main(runs: int, peer_python: str, bundle: str, clips: Path, soak: float | No
         return
     lines = [
         f"Measured {datetime.date.today().isoformat()} by `python -m benchmarks.process --write docs/benchmarks.md` on "
-        f"{os.cpu_count()} cores of an {platform.machine()} CPU ({_cpu_model()}). H.264, 1280x720, {runs} runs each in "
+        f"{os.cpu_count()} cores of an {platform.machine()} CPU ({cpu_model()}). H.264, 1280x720, {runs} runs each in "
         "turn, medians; frames a second after start-up, decoding and writing the table included."
     ]
     for faces, clip in ((1, one_face(clips)), (5, five_faces(clips))):
@@ -212,7 +212,8 @@ def _json(text: str) -> Result:
     return result
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """As Linux names it."""
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):
             return line.split(":")[1].strip()

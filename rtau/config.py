@@ -34,7 +34,7 @@ class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """How live sources are followed."""
 
     slots: Annotated[int, Meta(ge=2, le=64)] = 3  # pictures under way at once; more is throughput, less is latency
-    stall_timeout_s: Annotated[float, Meta(gt=0)] = 10.0  # a source without a frame for so long is lost
+    stall_timeout_s: Annotated[float, Meta(gt=0)] = 10.0  # a camera or address without a frame for so long is lost
     first_pause_s: Annotated[float, Meta(gt=0)] = 0.5  # before a lost source is opened again; doubles each time
     longest_pause_s: Annotated[float, Meta(gt=0)] = 30.0
     max_restarts: Annotated[int, Meta(ge=0)] = 3  # of dead processes of a source within the window; then the run stops

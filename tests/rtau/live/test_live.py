@@ -13,7 +13,7 @@ from rtau.live import Live
 from rtau.messages import AUFrame, Event, Health, Message
 from rtau.pipeline import journey
 from tests.rtau import film
-from tests.rtau.live.following import follow, frames, kinds, segments
+from tests.rtau.live.following import follow, frames, kinds, left_over
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    before = segments()
+    before = left_over()
     yield
-    assert segments() <= before
+    assert left_over() <= before
 
 
 def untimed(frame: AUFrame) -> AUFrame:
