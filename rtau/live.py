@@ -166,10 +166,14 @@ class Live:
                 self._answer_requests()
         finally:
             self.stop()
-            until = time.monotonic() + _FAREWELL_S
-            for source in self._open.values():
-                source.chain.join(max(until - time.monotonic(), 0))
+            self._await_chains()
             self._aus.close()
+            self._await_chains()  # who still waited for a hanging source sees that it is over, and cleans up
+
+    def _await_chains(self) -> None:
+        until = time.monotonic() + _FAREWELL_S
+        for source in self._open.values():
+            source.chain.join(max(until - time.monotonic(), 0))
 
     def _answer_requests(self) -> None:
         with contextlib.suppress(queue.Empty):

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rtau.config import PipelineConfig, SourceConfig
+from rtau.config import AUConfig, PipelineConfig, SourceConfig
 from rtau.errors import SourceError
 from rtau.live import Live
 from rtau.messages import AUFrame, Event, Health, Message
@@ -39,6 +39,22 @@ def test_live_frames_equal_those_of_the_file(clip: Path) -> None:
     ]
     assert (live.counts["0"].captured, live.counts["0"].dropped) == (30, 0)
     assert kinds(heard) == ["track_started", "track_ended", "source_ended"]
+
+
+def test_two_sources_that_share_batches_give_what_each_gives_alone(clip: Path) -> None:
+    config = PipelineConfig(au=AUConfig(max_wait_ms=50))
+    _, heard = follow([SourceConfig(path=str(clip), source_id=name) for name in "ab"], config=config)
+    alone = list(journey(PipelineConfig(), SourceConfig(path=str(clip))))
+    for name in "ab":
+        together = frames(heard, name)
+        assert [(f.frame_index, f.time_s, f.reason) for f in together] == [
+            (f.frame_index, f.time_s, f.reason) for f in alone
+        ]
+        for one, among in zip(alone, together, strict=True):
+            for face, same in zip(one.faces, among.faces, strict=True):
+                assert (face.track_id, face.box, face.pose) == (same.track_id, same.box, same.pose)
+                assert same.intensity == pytest.approx(face.intensity, abs=1e-3)
+                assert same.occurrence == pytest.approx(face.occurrence, abs=1e-3)
 
 
 def test_captured_is_published_and_dropped_when_the_source_is_too_fast(clip: Path) -> None:
