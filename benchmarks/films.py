@@ -1,5 +1,6 @@
 """A clip many times in a row, at its own pace or a faster one: a source of known length for a long run."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ def film(clip: Path, out: Path, seconds: float, speed: int = 1) -> Film:
         times = [(packet.pts or 0, packet.dts or 0) for packet in packets]
         base, length = packets[0].time_base, sum(packet.duration or 0 for packet in packets)
         assert base is not None
-        turns = max(1, round(seconds * speed / float(length * base)))
+        turns = math.ceil(seconds * speed / float(length * base))
         with av.open(str(out), "w") as target:
             copy = target.add_stream_from_template(stream)
             for turn in range(turns):

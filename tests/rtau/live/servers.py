@@ -59,6 +59,18 @@ class Stalling(_Server):
         line.sendall(self._film[: len(self._film) * 2 // 3])
 
 
+class Mute(_Server):
+    """Listens to everybody who comes, and says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+        self.asked = threading.Event()
+
+    def _serve(self, line: socket.socket) -> None:
+        self.asked.set()
+        line.recv(1)
+
+
 class Rtsp(_Server):
     """MPEG-TS in RTP over the line of the session (RFC 2326, 10.12; RFC 2250), faster than its own pace."""
 

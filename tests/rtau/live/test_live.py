@@ -97,6 +97,22 @@ def test_sources_come_and_go_while_the_others_are_followed(clip: Path) -> None:
     assert max(f.t_capture_ns for f in frames(heard, "0")) < after[0] < frames(heard, "1")[-1].t_capture_ns
 
 
+def test_a_source_that_is_added_again_takes_the_place_of_the_old_one(clip: Path) -> None:
+    old = SourceConfig(path=str(clip), realtime=True, loop=True, policy="newest")
+
+    def hear(live: Live, message: Message) -> None:
+        if isinstance(message, AUFrame) and message.frame_index > 4 and not asked:
+            asked.append(message.frame_index)
+            live.add(SourceConfig(path=str(clip)))
+
+    asked: list[int] = []
+    live, heard = follow([old], hear)
+    assert [m.text for m in heard if isinstance(m, Event) and m.kind == "source_ended"] == ["stopped", "no more frames"]
+    new = frames(heard)[-30:]
+    assert [(frame.frame_index, frame.seq) for frame in new] == [(i, i) for i in range(30)]
+    assert (live.counts["0"].captured, live.counts["0"].dropped) == (30, 0)
+
+
 def test_latency_by_stage_adds_up(clip: Path) -> None:
     _, heard = follow([SourceConfig(path=str(clip), realtime=True)])
     told = [m.latency_ms for m in heard if isinstance(m, Health) and m.latency_ms][-1]

@@ -178,6 +178,30 @@ def test_a_frame_that_makes_a_stage_raise_costs_a_restart_of_its_source(
     assert set(died) == {"faces: ZeroDivisionError: frame 10"}
 
 
+def test_a_defect_in_following_a_source_ends_the_run_instead_of_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("rtau.chain.InProcesses", broken)
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        follow([SourceConfig(path="any.mp4")])
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_says_nothing(tmp_path: Path) -> None:
+    with servers.Mute() as server:
+        command = [sys.executable, "-m", "rtau", "stream", "--source", server.address, "--quiet"]
+        process = subprocess.Popen(
+            [*command, "--publish", f"ipc://{tmp_path / 'feed'}"], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert server.asked.wait(60)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, said) == (0, "")
+
+
 def streaming(clip: Path, endpoint: str) -> list[str]:
     """The command in a process of its own."""
     options = ["--source", str(clip), "--loop", "--publish", endpoint, "--quiet"]
