@@ -1,12 +1,13 @@
 # make demo   set-up and the main job on a generated clip of a real face
 # make test   set-up and all tests
 # make check  style, types, import directions
+# make soak   two minutes of everything that comes and goes: does memory, handles or shared memory grow?
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check clean
+.PHONY: demo test check soak clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python tools/make_demo_clip.py out/demo.mp4
@@ -21,6 +22,9 @@ check: $(VENV)/test.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: $(VENV)/test.installed
+	$(BIN)/python -m benchmarks.stream --soak 2
 
 $(VENV)/demo.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[demo]'

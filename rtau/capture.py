@@ -2,13 +2,15 @@
 
 import re
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from rtau.config import SourceConfig
-from rtau.errors import ConfigError, SourceError
+from rtau.config import Policy, SourceConfig, read_yaml
+from rtau.errors import ConfigError, RtauError, SourceError
+from rtau.feed.wire import check_source_id
 
 SYNTHETIC = "synthetic"
 _LINUX_CAMERAS = Path("/sys/class/video4linux")
@@ -24,8 +26,9 @@ class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     size: str | None = None  # WIDTHxHEIGHT, of cameras and `synthetic`
     fps: float | None = None  # likewise
     pixel_format: str | None = None  # of cameras, FFmpeg's name
-    fast: bool = False  # a file as fast as it can be looked at, every frame of it
+    fast: bool = False  # a file as fast as it can be looked at, every frame of it unless a policy is given
     loop: bool = False  # a file again and again
+    policy: Policy | None = None  # None: `newest`, or `wait` for a file that is read fast
 
 
 class _SourcesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,12 +42,21 @@ class Camera(NamedTuple):
 
 def read_sources(path: Path) -> list[SourceEntry]:
     """The `sources` of a YAML file. Raises ConfigError naming file and key."""
+    entries = read_yaml(path, _SourcesFile).sources
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=_SourcesFile).sources
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+        check_names(entries)
+    except RtauError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return entries
+
+
+def check_names(entries: Iterable[SourceEntry]) -> None:
+    """Raises ConfigError or FeedError when a name is there twice, or cannot be part of a topic."""
+    seen: set[str] = set()
+    for entry in entries:
+        if check_source_id(entry.name) in seen:
+            raise ConfigError(f"two sources have one name: {entry.name}")
+        seen.add(entry.name)
 
 
 def open_source(entry: SourceEntry) -> SourceConfig:
@@ -56,24 +68,70 @@ def open_source(entry: SourceEntry) -> SourceConfig:
     if entry.camera is not None:
         return _camera(entry, entry.camera)
     assert entry.source is not None
+    policy = entry.policy or "newest"
     if entry.source == SYNTHETIC:
         picture = f"testsrc2=size={entry.size or '1280x720'}:rate={entry.fps or 30:g}"
-        return SourceConfig(path=picture, source_id=entry.name, input_format="lavfi", realtime=True, policy="newest")
+        return SourceConfig(path=picture, source_id=entry.name, input_format="lavfi", realtime=True, policy=policy)
     if "://" in entry.source:
         options = {"rtsp_transport": "tcp"} if entry.source.startswith("rtsp://") else {}
-        return SourceConfig(path=entry.source, source_id=entry.name, options=options, policy="newest")
+        return SourceConfig(path=entry.source, source_id=entry.name, options=options, policy=policy)
     return SourceConfig(
         path=entry.source,
         source_id=entry.name,
         realtime=not entry.fast,
         loop=entry.loop,
-        policy="wait" if entry.fast else "newest",
+        policy="wait" if entry.fast and entry.policy is None else policy,
     )
 
 
 def comes_back(source: SourceConfig) -> bool:
     """Whether a source that ended is opened again: cameras and network streams are, files and pictures are not."""
     return "://" in source.path or source.input_format not in (None, "lavfi")
+
+
+class Changes(NamedTuple):
+    """What an edit of a sources file asks for. An entry that was changed comes, and takes the place of the old one."""
+
+    come: list[SourceConfig]
+    gone: list[str]
+
+
+class SourcesFile:
+    """A YAML file of sources that may be edited while they are followed. Raises ConfigError as `read_sources` does."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._acted_on = self._stamp()
+        self.entries = read_sources(path)
+
+    def changes(
+        self, others: Iterable[SourceEntry] = (), check: Callable[[str], None] = lambda name: None
+    ) -> Changes | None:
+        """What has been edited since, once the file has been left alone from one call to the next; None: nothing.
+
+        `others` have names that are taken, `check` may refuse those that come. Raises ConfigError, SourceError, or what
+        `check` raises, once for each bad edit; then nothing of that edit counts.
+        """
+        stamp, before = self._stamp(), self._seen
+        self._seen = stamp
+        if stamp != before or stamp == self._acted_on:
+            return None
+        self._acted_on = stamp
+        entries = read_sources(self._path)
+        check_names([*others, *entries])
+        come = [open_source(entry) for entry in entries if entry not in self.entries]
+        for source in come:
+            check(source.source_id)
+        gone = {entry.name for entry in self.entries} - {entry.name for entry in entries}
+        self.entries = entries
+        return Changes(come, sorted(gone))
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            state = self._path.stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def cameras() -> list[Camera]:
@@ -102,4 +160,5 @@ def _camera(entry: SourceEntry, camera: str) -> SourceConfig:
         if not Path(path).exists():
             there = ", ".join(f"{c.device} ({c.name})" for c in cameras()) or "none"
             raise SourceError(f"camera {camera}: {path} is not there; cameras of this machine: {there}")
-    return SourceConfig(path=path, source_id=entry.name, input_format=format, options=options, policy="newest")
+    policy = entry.policy or "newest"
+    return SourceConfig(path=path, source_id=entry.name, input_format=format, options=options, policy=policy)

@@ -1,11 +1,9 @@
 """The commands around the feed: watch it, record it, play it again, make keys for it."""
 
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 import click
@@ -21,6 +19,7 @@ from rtau.feed.keys import new_keys
 from rtau.feed.recording import Recorder, replay
 from rtau.feed.watch import View, lines
 from rtau.feed.wire import DEFAULT_ENDPOINT, AnyMessage, printable, to_plain
+from rtau.signals import stop_signals
 
 _MOMENT_S = 0.1  # between two pictures of the terminal view
 
@@ -155,14 +154,18 @@ def _print_json(messages: Iterator[Raw | None]) -> None:
 
 def _show(messages: Iterator[AnyMessage | None], feed: Subscription, view: View, console: Console) -> None:
     shown = 0.0
-    with Live(view.render(0, 0), console=console, auto_refresh=False) as live:
+    with Live(view.render(), console=console, auto_refresh=False) as live:
         for message in messages:
             if message is not None:
                 view.add(message)
             if (now := time.monotonic()) - shown >= _MOMENT_S:
                 shown = now
-                live.update(view.render(feed.missed, feed.malformed), refresh=True)
-        live.update(view.render(feed.missed, feed.malformed), refresh=True)
+                live.update(view.render(*_lost(feed)), refresh=True)
+        live.update(view.render(*_lost(feed)), refresh=True)
+
+
+def _lost(feed: Subscription) -> list[str]:
+    return [f"missed {feed.missed}", *([f"malformed {feed.malformed}"] if feed.malformed else [])]
 
 
 def _publishing(endpoints: tuple[str, ...]) -> None:
@@ -173,19 +176,11 @@ def _publishing(endpoints: tuple[str, ...]) -> None:
 def _stoppable() -> Iterator[None]:
     """Ctrl-C and SIGTERM end the block, as is usual for commands that would go on for ever."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def leave() -> None:
         raise KeyboardInterrupt
 
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: signals are somebody else's
-        before = None
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+    with contextlib.suppress(KeyboardInterrupt), stop_signals(leave):
+        yield
 
 
 COMMANDS: tuple[click.Command, ...] = (watch, record, replay_, keys)

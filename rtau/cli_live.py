@@ -1,12 +1,10 @@
 """`rtau stream`, the live commands' entrance, and `rtau devices`."""
 
 import contextlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Literal, cast
 
 import click
@@ -14,11 +12,14 @@ import msgspec
 from rich.console import Console
 from rich.live import Live as Picture
 
+from rtau.capture import SYNTHETIC, SourceEntry, SourcesFile, cameras, check_names, open_source
 from rtau.command import fail, known_errors
-from rtau.errors import ConfigError, RtauError
+from rtau.config import Policy, load_config
+from rtau.errors import RtauError
 from rtau.feed.config import FeedConfig
-from rtau.feed.wire import DEFAULT_ENDPOINT, check_source_id
-from rtau.messages import AUFrame, Event, Health, Hello, Message, RunHealth, RunInfo
+from rtau.feed.wire import DEFAULT_ENDPOINT
+from rtau.messages import AUFrame, Event, Health, Hello, Message, RunHealth
+from rtau.signals import stop_signals
 
 _PICTURE_EVERY_S = 0.1
 
@@ -27,7 +28,10 @@ _PICTURE_EVERY_S = 0.1
 @click.option("--camera", "camera_names", multiple=True, metavar="N|DEVICE", help="A camera; can be repeated.")
 @click.option("--source", "addresses", multiple=True, metavar="SOURCE", help="File, rtsp://…, udp://…, or `synthetic`.")
 @click.option(
-    "--sources", "file", type=click.Path(path_type=Path), help="YAML file with named sources (docs/stream.md)."
+    "--sources",
+    "file",
+    type=click.Path(path_type=Path),
+    help="YAML file with named sources (docs/stream.md); edits count while it runs.",
 )
 @click.option("--size", metavar="WxH", help="Picture size of cameras and `synthetic`.")
 @click.option("--fps", type=click.FloatRange(0, min_open=True), help="Frame rate of cameras and `synthetic`.")
@@ -36,6 +40,11 @@ _PICTURE_EVERY_S = 0.1
     "--realtime/--fast", default=True, show_default=True, help="Files at their own pace, or every frame at once."
 )
 @click.option("--loop", is_flag=True, help="Files again and again.")
+@click.option(
+    "--policy",
+    type=click.Choice(["newest", "drop_oldest", "drop_latest", "wait"]),
+    help="Which frames are looked at when not all can be.  [default: newest; wait with --fast]",
+)
 @click.option(
     "--publish", "endpoints", multiple=True, metavar="ENDPOINT", help=f"Where.  [default: {DEFAULT_ENDPOINT}]"
 )
@@ -60,6 +69,7 @@ def stream(
     pixel_format: str | None,
     realtime: bool,
     loop: bool,
+    policy: Policy | None,
     endpoints: tuple[str, ...],
     encoding: str,
     curve: str | None,
@@ -73,34 +83,17 @@ def stream(
     quiet: bool,
 ) -> None:
     """Publish the Action Units of live sources until they end or Ctrl-C comes."""
-    from rtau.capture import SourceEntry, open_source, read_sources
-    from rtau.config import load_config
     from rtau.feed.publisher import Publisher
     from rtau.live import Live
+    from rtau.sinks.by_source import SourceTables
 
     with known_errors():
-        entries = [] if file is None else read_sources(file)
-        for number, camera in enumerate(camera_names):
-            name = f"camera{camera}" if camera.isdigit() else f"camera{number}"
-            entries.append(SourceEntry(name=name, camera=camera, size=size, fps=fps, pixel_format=pixel_format))
-        for number, address in enumerate(addresses):
-            entries.append(
-                SourceEntry(
-                    name=str(number),
-                    source=address,
-                    size=size if address == "synthetic" else None,
-                    fps=fps if address == "synthetic" else None,
-                    fast=not realtime,
-                    loop=loop,
-                )
-            )
+        given = _given(camera_names, addresses, size, fps, pixel_format, realtime, loop, policy)
+        watched = None if file is None else SourcesFile(file)
+        entries = given if watched is None else [*given, *watched.entries]
         if not entries:
             raise click.UsageError("give a --camera, a --source or --sources; `rtau devices` lists cameras")
-        names = [entry.name for entry in entries]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"two sources have one name: {', '.join(sorted(names))}")
-        for name in names:
-            check_source_id(name)
+        check_names(entries)
         sources = [open_source(entry) for entry in entries]
         run = load_config(config)
         faces = run.faces if max_faces is None else msgspec.structs.replace(run.faces, max_faces=max_faces)
@@ -112,18 +105,32 @@ def stream(
             curve=curve,
             insecure=insecure,
         )
-        command = " ".join(["rtau", *sys.argv[1:]])
-        with _Tables(record, names, command, overwrite) as tables, Publisher(feed) as publisher:
-            live = Live(run, sources, publisher)
-            console = Console(stderr=True, highlight=False)
-            with _stopping(live.stop), _shown(console, publisher.endpoints, quiet, log_json) as show:
+        several, command = len(entries) > 1 or watched is not None, " ".join(["rtau", *sys.argv[1:]])
+        console = Console(stderr=True, highlight=False, markup=False)
+        with SourceTables(record, several=several, command=command, overwrite=overwrite) as tables:
+            for source in sources:
+                tables.check(source.source_id)
+            with Publisher(feed) as publisher:
+                live = Live(run, sources, publisher)
 
                 def heard(message: Message) -> None:
                     tables.write(message)
                     show(message)
 
-                live.run(heard, tables.opened)
-            written = tables.finish()
+                def look_for_edits() -> None:
+                    try:
+                        changes = None if watched is None else watched.changes(given, tables.check)
+                    except RtauError as error:
+                        console.print(f"Error: {error}; the sources stay as they are", soft_wrap=True)
+                        return
+                    if changes is not None:
+                        for name in changes.gone:
+                            live.remove(name)
+                        for source in changes.come:
+                            live.add(source)
+
+                with stop_signals(live.stop), _shown(console, publisher.endpoints, quiet, log_json) as show:
+                    live.run(heard, tables.opened, look_for_edits)
         problem: RtauError | None = None
         for name, counts in live.counts.items():
             problem = problem or counts.problem
@@ -132,17 +139,39 @@ def stream(
                     f"{name}: {counts.captured} captured, {counts.published} published, {counts.dropped} dropped"
                 )
         if not quiet:
-            for path in written:
+            for path in tables.written:
                 console.print(f"wrote {path}", soft_wrap=True)
     if problem is not None:
         fail(problem)
 
 
+def _given(
+    camera_names: tuple[str, ...],
+    addresses: tuple[str, ...],
+    size: str | None,
+    fps: float | None,
+    pixel_format: str | None,
+    realtime: bool,
+    loop: bool,
+    policy: Policy | None,
+) -> list[SourceEntry]:
+    """The sources that the command line names."""
+    found = []
+    for number, camera in enumerate(camera_names):
+        name = f"camera{camera}" if camera.isdigit() else f"camera{number}"
+        entry = SourceEntry(name=name, camera=camera, size=size, fps=fps, pixel_format=pixel_format, policy=policy)
+        found.append(entry)
+    for number, address in enumerate(addresses):
+        entry = SourceEntry(name=str(number), source=address, fast=not realtime, loop=loop, policy=policy)
+        if address == SYNTHETIC:
+            entry = msgspec.structs.replace(entry, size=size, fps=fps)
+        found.append(entry)
+    return found
+
+
 @click.command()
 def devices() -> None:
     """List the cameras of this machine."""
-    from rtau.capture import cameras
-
     found = cameras()
     for camera in found:
         click.echo(f"{camera.device}  {camera.name}")
@@ -153,64 +182,6 @@ def devices() -> None:
             else "This system does not list its cameras; try --camera 0 (macOS) or the camera's name (Windows).",
             err=True,
         )
-
-
-class _Tables:
-    """The rows of every source, if they are to be recorded."""
-
-    def __init__(self, record: Path | None, names: list[str], command: str, overwrite: bool) -> None:
-        from rtau.live import table_of
-        from rtau.sinks.table import TableWriter, check_table
-
-        self._stack = contextlib.ExitStack()
-        self._command, self._overwrite = command, overwrite
-        self._paths = {} if record is None else {name: table_of(record, name, len(names)) for name in names}
-        self._open: dict[str, TableWriter] = {}
-        for name, path in self._paths.items():
-            check_table(path, name, overwrite=overwrite)
-
-    def __enter__(self) -> "_Tables":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def opened(self, name: str, info: RunInfo) -> None:
-        from rtau.sinks.table import open_table
-
-        if name in self._paths and name not in self._open:
-            path = self._paths[name]
-            table = open_table(path, "rtau", info, source=name, command=self._command, overwrite=self._overwrite)
-            self._open[name] = self._stack.enter_context(table)
-
-    def write(self, message: Message) -> None:
-        if isinstance(message, AUFrame) and message.source_id in self._open:
-            self._open[message.source_id].write(message)
-
-    def finish(self) -> list[Path]:
-        """Close the tables; returns those that were written."""
-        for table in self._open.values():
-            table.finish("complete", None)
-        return [self._paths[name] for name in self._open]
-
-
-@contextlib.contextmanager
-def _stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the run in order, the second at once."""
-    came: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
-            raise KeyboardInterrupt
-        stop()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -238,7 +209,7 @@ def _shown(
         yield say
     else:
         view, drawn_at = View(", ".join(endpoints)), 0.0
-        with Picture(view.render(0, 0), console=console, auto_refresh=False, transient=True) as picture:
+        with Picture(view.render(), console=console, auto_refresh=False, transient=True) as picture:
 
             def draw(message: Message) -> None:
                 nonlocal drawn_at
@@ -246,7 +217,7 @@ def _shown(
                 view.add(message)
                 if time.monotonic() - drawn_at >= _PICTURE_EVERY_S:
                     drawn_at = time.monotonic()
-                    picture.update(view.render(0, 0), refresh=True)
+                    picture.update(view.render(), refresh=True)
 
             yield draw
 

@@ -1,7 +1,7 @@
 """One YAML file configures one run; unknown keys and bad ranges fail at the start, naming file and key."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -9,7 +9,9 @@ from msgspec import Meta
 from rtau.errors import ConfigError
 
 Probability = Annotated[float, Meta(ge=0, le=1)]
-Policy = Literal["wait", "newest", "drop_oldest", "drop_latest"]
+Policy = Literal["newest", "drop_oldest", "drop_latest", "wait"]
+
+T = TypeVar("T")
 
 
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,13 +26,15 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     realtime: bool = False  # give the frames at the pace of their own times
     loop: bool = False  # begin again at the end; indices and times go on
     policy: Policy = "wait"  # when frames come faster than they are looked at: docs/stream.md; drops are counted
+    timeout_s: Annotated[float, Meta(gt=0)] = 20.0  # an address that says nothing for so long is given up
+    silence_s: float | None = None  # likewise a camera without a frame; None: it may be silent
 
 
 class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How live sources are followed."""
 
     slots: Annotated[int, Meta(ge=2, le=64)] = 3  # pictures under way at once; more is throughput, less is latency
-    stall_timeout_s: Annotated[float, Meta(gt=0)] = 10.0  # a source without a frame for so long is lost
+    stall_timeout_s: Annotated[float, Meta(gt=0)] = 10.0  # a camera or address without a frame for so long is lost
     first_pause_s: Annotated[float, Meta(gt=0)] = 0.5  # before a lost source is opened again; doubles each time
     longest_pause_s: Annotated[float, Meta(gt=0)] = 30.0
     max_restarts: Annotated[int, Meta(ge=0)] = 3  # of dead processes of a source within the window; then the run stops
@@ -80,10 +84,13 @@ class PipelineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 def load_config(path: Path | None) -> PipelineConfig:
     """The configuration in a YAML file, or the defaults. Raises ConfigError naming file and key."""
-    if path is None:
-        return PipelineConfig()
+    return PipelineConfig() if path is None else read_yaml(path, PipelineConfig)
+
+
+def read_yaml(path: Path, type: type[T]) -> T:
+    """The content of a YAML file. Raises ConfigError naming file and key."""
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=PipelineConfig)
+        return msgspec.yaml.decode(path.read_bytes(), type=type)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except msgspec.ValidationError as error:

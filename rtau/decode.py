@@ -1,6 +1,7 @@
 """From a file to frames: YUV planes as the decoder leaves them, with the container's own time."""
 
 import contextlib
+import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -55,10 +56,11 @@ class Decode:
         self._label = _without_password(source.path)
         self._first: tuple[str, int, int] | None = None  # format name and size that all frames are brought to
         self._open()
-        head = next((frame for frame, _ in self._decoded() if frame is not None), None)
-        if head is None:
+        self._ahead += self._up_to_the_first()
+        if not self._ahead or (head := self._ahead[-1][0]) is None:
             self.close()
             raise SourceError(f"{self._label}: no frame can be decoded; the file is empty or damaged from the start")
+        self.format = self._picture(head).format  # of all pictures
         self.info = self._describe(head)
 
     def close(self) -> None:
@@ -74,8 +76,9 @@ class Decode:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        self.close()
-        self._open()  # from the beginning, whether the source can seek or not
+        if not self._ahead or self._source.start_s > 0:  # a second time, or from elsewhere; a camera opens but once
+            self.close()
+            self._open()  # from the beginning, whether the source can seek or not
         index = 0
         for time_s, frame in self._timed():
             if time_s < self._source.start_s:
@@ -101,6 +104,15 @@ class Decode:
         self._still = name.endswith("_pipe") or name == "image2"
         self._end_s: float | None = None  # of the last packet that was read
         self._broken = ""  # why reading broke off
+        self._frames = self._decoded()
+        self._ahead: list[tuple[VideoFrame | None, float | None]] = []  # decoded already
+
+    def _up_to_the_first(self) -> Iterator[tuple[VideoFrame | None, float | None]]:
+        """What is decoded until there is a frame."""
+        for frame, packet_s in self._frames:
+            yield frame, packet_s
+            if frame is not None:
+                return
 
     def _video_stream(self) -> VideoStream:
         streams = [s for s in self._container.streams.video if not s.disposition & s.disposition.attached_pic]
@@ -118,7 +130,8 @@ class Decode:
                 self._container.seek(target, stream=self._stream, backward=True)
         step = 1 / float(self._stream.average_rate or 25)
         last_s = -step
-        for frame, packet_s in self._decoded():
+        ahead, self._ahead = self._ahead, []
+        for frame, packet_s in itertools.chain(ahead, self._frames):
             pts = packet_s if frame is None else frame.time
             time_s = 0.0 if self._still else pts if pts is not None else last_s + step
             if frame is None and time_s <= last_s:
@@ -132,6 +145,9 @@ class Decode:
         while True:
             try:
                 packet = next(packets, None)
+            except av.error.ExitError:
+                self._broken = f"nothing came for {self._source.timeout_s:g} s"
+                return
             except av.error.FFmpegError as error:
                 self._broken = error.strerror or "unknown error"
                 return
@@ -156,9 +172,7 @@ class Decode:
     def _check_end(self) -> None:
         """Raise when the file stopped short of what it announces."""
         if self._broken:
-            raise DamagedSourceError(
-                f"{self._label}: cannot be read to its end ({self._broken}); rows up to there were written"
-            )
+            raise DamagedSourceError(f"{self._label}: cannot be read to its end ({self._broken})")
         if self._source.end_s is not None or self._still or self._end_s is None:
             return
         stream, container = self._stream, self._container
@@ -169,8 +183,7 @@ class Decode:
             announced = (container.duration + max(container.start_time or 0, 0)) / av.time_base
         if announced is not None and self._end_s < announced - _MISSING_S:
             raise DamagedSourceError(
-                f"{self._label}: ends at {self._end_s:.2f} s of {announced:.2f} s: the file is cut off; "
-                "rows up to there were written"
+                f"{self._label}: ends at {self._end_s:.2f} s of {announced:.2f} s: the file is cut off"
             )
 
     def _picture(self, frame: VideoFrame) -> Picture:
@@ -200,7 +213,7 @@ class Decode:
         return Picture(format, y, u, v)
 
     def _describe(self, frame: VideoFrame) -> SourceInfo:
-        stream, format = self._stream, self._picture(frame).format
+        stream, format = self._stream, self.format
         seconds = None
         if stream.duration is not None and stream.time_base is not None:
             seconds = float(stream.duration * stream.time_base)
@@ -268,7 +281,7 @@ def _open(source: SourceConfig, label: str) -> av.container.InputContainer:
         if Path(path).is_dir():
             raise SourceError(f"{label}: is a folder; give one video or image")
     try:
-        return av.open(path, format=source.input_format, options=dict(source.options), timeout=(20.0, 20.0))
+        return av.open(path, format=source.input_format, options=dict(source.options), timeout=source.timeout_s)
     except av.error.InvalidDataError as error:
         raise SourceError(f"{label}: is not a video or image, or was cut off before its index was written") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:

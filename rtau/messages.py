@@ -101,15 +101,12 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(Message, frozen=True, kw_only=True):
-    """Topic `health.<source>`, once a second. Counts are since the start.
-
-    Frames that are neither published nor dropped are under way.
-    """
+    """Topic `health.<source>`, once a second. Counts are since the start; frames under way are not captured yet."""
 
     state: Literal["starting", "live", "lost", "ended"]
     fps_in: float  # captured frames a second, since the last message
     fps_out: float  # published frames a second, since the last message
-    captured: int
+    captured: int  # published and dropped
     published: int
     dropped: dict[str, int]  # reason: frames
     latency_ms: dict[str, Percentiles]  # stage: time in it since the last message; `total` is capture to publish

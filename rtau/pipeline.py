@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Self
 
@@ -45,12 +45,13 @@ def layout(config: PipelineConfig, source: SourceConfig, aus: SharedStage) -> La
         shared=aus,
         source_id=source.source_id,
         policy=source.policy,
+        silence_s=source.silence_s,
     )
 
 
 def shared_aus(config: PipelineConfig) -> SharedStage:
     """The process that estimates the AUs of all sources."""
-    return SharedStage("au", partial(AUStage, config), config.au.max_wait_ms / 1000, config.runtime.start_timeout_s)
+    return SharedStage("au", partial(AUStage, config), config.au.max_wait_ms / 1000)
 
 
 def describe(config: PipelineConfig, source: SourceInfo) -> RunInfo:
@@ -177,18 +178,18 @@ class InProcesses:
     """
 
     def __init__(self, config: PipelineConfig, source: SourceConfig, aus: SharedStage | None = None) -> None:
-        self._aus, self._owns = aus or shared_aus(config), aus is None
-        with Decode(source) as decode:
-            self.info = describe(config, decode.info)
-            slot_bytes = next((frame.picture.format.nbytes for frame in decode if frame.picture), 1)
-        runtime = config.runtime
+        self._config, self._aus, self._owns = config, aus or shared_aus(config), aus is None
         self._supervisor = Supervisor(
             layout(config, source, self._aus),
-            runtime.slots,
-            slot_bytes,
-            runtime.start_timeout_s,
-            runtime.stall_timeout_s,
+            config.runtime.slots,
+            config.runtime.start_timeout_s,
+            config.runtime.stall_timeout_s,
         )
+
+    @cached_property
+    def info(self) -> RunInfo:
+        """Known once it is entered: the source is opened in its own process, and only there."""
+        return describe(self._config, _decode_about(self._supervisor.about))
 
     @property
     def times(self) -> list[StageTime]:
@@ -209,7 +210,11 @@ class InProcesses:
         self._supervisor.stop()
 
     def __enter__(self) -> Self:
-        self._supervisor.__enter__()
+        try:
+            self._supervisor.__enter__()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(
@@ -229,7 +234,7 @@ class InProcesses:
 
 
 def open_run(config: PipelineConfig, source: SourceConfig) -> InProcess | InProcesses:
-    """The run that the configuration asks for; nothing has started before it is entered."""
+    """The run that the configuration asks for; nothing has started, and `info` is not known, before it is entered."""
     return InProcesses(config, source) if config.runtime.processes else InProcess(config, source)
 
 
@@ -268,6 +273,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_frame = msgspec.msgpack.Decoder(_FrameRef).decode
 _decode_faces = msgspec.msgpack.Decoder(_FacesRef).decode
 _decode_message = msgspec.msgpack.Decoder(AUFrame).decode
+_decode_about = msgspec.msgpack.Decoder(SourceInfo).decode
 
 
 def _floats(data: bytes, *shape: int) -> NDArray[np.float32]:
@@ -279,6 +285,7 @@ class DecodeSource:
 
     def __init__(self, source: SourceConfig) -> None:
         self._source, self._decode = source, Decode(source)
+        self.slot_bytes, self.about = self._decode.format.nbytes, _encode(self._decode.info)
 
     def __call__(self, slots: Slots) -> Iterator[Item]:
         for frame in paced(self._decode, self._source):

@@ -1,18 +1,17 @@
 """The main job: a file in, a table out, with its sidecar and, if wanted, an overlay."""
 
 import contextlib
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
 from rtau.config import PipelineConfig, SourceConfig, load_config
 from rtau.errors import DamagedSourceError, Interrupted, RtauError, WorkerError
 from rtau.messages import RunInfo, StageTime
-from rtau.pipeline import InProcess, InProcesses, open_run
+from rtau.pipeline import open_run
+from rtau.signals import stop_signals
 from rtau.sinks.meta import Counts, LayoutName, State
 from rtau.sinks.overlay import check_overlay, open_overlay
 from rtau.sinks.table import check_table, open_table
@@ -76,13 +75,15 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
     problem: RtauError | None = None
     with contextlib.ExitStack() as stack:
         run = open_run(config, source)
-        table = stack.enter_context(
-            open_table(job.out, job.layout, run.info, source=source.path, command=job.command, overwrite=job.overwrite)
-        )
-        drawn = None
-        if job.overlay is not None:
-            drawn = stack.enter_context(open_overlay(job.overlay, source, run.info, overwrite=job.overwrite))
-        with _stoppable(run) as stopped, run:
+        with stop_signals(run.stop, "stopped at once; nothing was written") as stopped, run:
+            table = stack.enter_context(
+                open_table(
+                    job.out, job.layout, run.info, source=source.path, command=job.command, overwrite=job.overwrite
+                )
+            )
+            drawn = None
+            if job.overlay is not None:
+                drawn = stack.enter_context(open_overlay(job.overlay, source, run.info, overwrite=job.overwrite))
             ready = time.perf_counter()
             try:
                 for done, frame in enumerate(run, 1):
@@ -91,7 +92,7 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
                         drawn.write(frame)
                     progress("faces and AUs", done, run.info.source.frames)
             except DamagedSourceError as error:
-                problem = error
+                problem = DamagedSourceError(f"{error}; rows up to there were written")
             except WorkerError as error:
                 raise WorkerError(f"{error}; the run was stopped and nothing was written") from error
             finished = time.perf_counter()
@@ -123,28 +124,3 @@ def _settle(job: Job) -> tuple[PipelineConfig, SourceConfig]:
     if job.overlay is not None or job.layout == "openface":
         config = msgspec.structs.replace(config, au=msgspec.structs.replace(config.au, landmarks=True))
     return config, SourceConfig(path=job.source, start_s=job.start_s, end_s=job.end_s)
-
-
-@contextlib.contextmanager
-def _stoppable(run: InProcess | InProcesses) -> Iterator[list[int]]:
-    """The first Ctrl-C (or SIGTERM) ends decoding and lets the rest come out, the second stops at once.
-
-    Yields a list that holds the signals that came.
-    """
-    came: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
-            raise Interrupted("stopped at once; nothing was written")
-        run.stop()
-
-    try:
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are somebody else's
-        before = {}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

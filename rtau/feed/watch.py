@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -43,26 +44,28 @@ class View:
         self._endpoint, self._clock = endpoint, clock
         self._sources: dict[str, _Source] = {}
         self._run: RunHealth | None = None
+        self._hello: Hello | None = None  # the newest: all sources of a run have one engine and one set of weights
 
     def add(self, message: AnyMessage) -> None:
         if isinstance(message, RunHealth):
             self._run = message
         else:
+            self._hello = message if isinstance(message, Hello) else self._hello
             self._sources.setdefault(message.source_id, _Source()).add(message, self._clock())
 
-    def render(self, missed: int, malformed: int) -> RenderableType:
-        """What to show now, with the counts of the subscription."""
+    def render(self, *counts: str) -> RenderableType:
+        """What to show now; `counts` are said at the end, such as what this subscriber has missed."""
         if not self._sources:
             return Text(f"waiting for {self._endpoint}")
         parts: list[RenderableType] = []
         for name, source in sorted(self._sources.items()):
-            parts += [
-                Text(f"{printable(name)}  {source.headline(self._clock())}", style="bold"),
-                *source.body(),
-                Text(),
-            ]
-        foot = [self._endpoint, *([_run_health(self._run)] if self._run else []), f"missed {missed}"]
-        parts.append(Text("  ".join([*foot, *([f"malformed {malformed}"] if malformed else [])]), style="dim"))
+            parts += [Text(f"{printable(name)}  {source.headline(self._clock())}", style="bold")]
+            parts += [Padding(part, (0, 0, 0, 2)) for part in source.body()]
+            parts += [Text()]
+        if self._hello is not None:
+            parts.append(Text(_computed(self._hello), style="dim"))
+        foot = [self._endpoint, *([_run_health(self._run)] if self._run else []), *counts]
+        parts.append(Text("  ".join(foot), style="dim"))
         return Group(*parts)
 
 
@@ -95,18 +98,21 @@ class _Source:
         words = []
         if self._frame is not None:
             words.append(f"{self._frame.width}x{self._frame.height}  {self._frame.time_s:.2f} s")
-            if not self._arrivals:
-                words.append("silent")
-            elif len(self._arrivals) > 1:
+        if self._health is not None:
+            words += _flow(self._health)
+        else:  # only frames were asked for
+            if len(self._arrivals) > 1:
                 words.append(f"{(len(self._arrivals) - 1) / (self._arrivals[-1] - self._arrivals[0]):.1f} fps")
-        words.append(f"dropped {self._dropped}")
+            words.append(f"dropped {self._dropped}")
+        if self._frame is not None and not self._arrivals:
+            words.append("silent")
         return "  ".join(words)
 
     def body(self) -> Iterator[RenderableType]:
         if self._hello is not None:
-            yield Text(_introduced(self._hello), style="dim")
-        if self._health is not None:
-            yield Text(_health(self._health), style="dim")
+            yield Text(_origin(self._hello), style="dim")
+        if self._health is not None and self._health.latency_ms:
+            yield _latencies(self._health)
         if self._event is not None:
             yield Text(_said(self._event), style="dim")
         if self._frame is not None:
@@ -135,9 +141,17 @@ def _quality(face: FaceAUs) -> list[str]:
 
 
 def _introduced(hello: Hello) -> str:
-    size = f"{hello.source.width}x{hello.source.height}"
-    weights = ", ".join(hello.weights.values())
-    return printable(f"{hello.source.name} {size}, rtau {hello.version} on {hello.engine}, weights {weights}")
+    return f"{_origin(hello)}, {_computed(hello)}"
+
+
+def _origin(hello: Hello) -> str:
+    source = hello.source
+    rate = "" if source.nominal_fps is None else f" {source.nominal_fps:.4g} fps"
+    return printable(f"{source.name} {source.width}x{source.height} {source.codec}{rate}")
+
+
+def _computed(hello: Hello) -> str:
+    return printable(f"rtau {hello.version} on {hello.engine}, weights {', '.join(hello.weights.values())}")
 
 
 def _said(event: Event) -> str:
@@ -154,12 +168,23 @@ def _said(event: Event) -> str:
 
 
 def _health(health: Health) -> str:
-    dropped = ", ".join(f"{reason} {count}" for reason, count in health.dropped.items() if count) or "0"
     latency = ", ".join(f"{stage} {of.p50:.1f}/{of.p99:.1f}" for stage, of in health.latency_ms.items())
-    return printable(
-        f"{health.state}, {health.fps_in:.1f} fps in, {health.fps_out:.1f} out, dropped {dropped}; "
-        f"ms p50/p99: {latency or '-'}"
-    )
+    return printable(f"{', '.join(_flow(health))}; ms p50/p99: {latency or '-'}")
+
+
+def _flow(health: Health) -> list[str]:
+    dropped = ", ".join(f"{reason} {count}" for reason, count in health.dropped.items() if count) or "0"
+    rates = [f"{health.fps_in:.1f} fps in", f"{health.fps_out:.1f} out"]
+    return [printable(word) for word in (health.state, *rates, f"dropped {dropped}")]
+
+
+def _latencies(health: Health) -> RenderableType:
+    """Stages from left to right, as a frame passes them."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row("ms", *(printable(stage) for stage in health.latency_ms), style="dim")
+    for name in ("p50", "p99"):
+        table.add_row(name, *(Text(f"{getattr(of, name):.1f}", justify="right") for of in health.latency_ms.values()))
+    return table
 
 
 def _run_health(health: RunHealth) -> str:

@@ -5,6 +5,13 @@ import msgspec
 from rtau import errors
 from rtau.errors import RtauError
 from rtau.messages import StageTime
+from rtau.runtime.ring import RingAddress
+
+
+class Begin(msgspec.Struct, frozen=True, tag="begin"):
+    """The first message: where the pictures will be."""
+
+    ring: RingAddress
 
 
 class Item(msgspec.Struct, frozen=True, tag="item"):
@@ -19,13 +26,16 @@ class End(msgspec.Struct, frozen=True, tag="end"):
     """The last message. `error` names a class of rtau.errors when the source ended in one."""
 
     times: list[StageTime]
-    dropped: int = 0  # frames that the source dropped because no slot was free
+    dropped: int = 0  # frames that the source's policy gave up
     error: str = ""
     text: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """On the control connection: the stage is built."""
+    """On the control connection: the stage is built, the source is open."""
+
+    slot_bytes: int = 0  # of a source: what its pictures need
+    about: bytes = b""  # of a source: what it says of itself
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -36,8 +46,9 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_flow = msgspec.msgpack.Decoder(Item | End).decode
+decode_flow = msgspec.msgpack.Decoder(Begin | Item | End).decode
 decode_control = msgspec.msgpack.Decoder(Ready | Failed).decode
+decode_ring = msgspec.msgpack.Decoder(RingAddress).decode
 
 
 def error_of(name: str, text: str) -> RtauError:

@@ -4,7 +4,6 @@ import contextlib
 import multiprocessing
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -13,9 +12,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from rtau.errors import RtauError, WorkerError
-from rtau.runtime.flow import End, Failed, Item, Ready, decode_control, decode_flow, encode, error_of
-from rtau.runtime.ring import Ring, RingAddress
-from rtau.runtime.worker import Clock, free, reporting
+from rtau.runtime.flow import Begin, End, Failed, Item, Ready, decode_control, decode_flow, encode, error_of
+from rtau.runtime.ring import Ring
+from rtau.runtime.worker import Clock, failure_of, free, reporting
 
 _ANSWER_S = 2.0
 
@@ -45,7 +44,6 @@ class Port(NamedTuple):
     """The connections of one chain to the shared process."""
 
     source: str
-    ring: RingAddress
     inbox: Connection
     outbox: Connection
     freed: Connection
@@ -57,9 +55,8 @@ class SharedStage:
     _control: Connection
     _intake: Connection
 
-    def __init__(self, name: str, build: Callable[[], BatchStage], max_wait_s: float, start_timeout_s: float) -> None:
+    def __init__(self, name: str, build: Callable[[], BatchStage], max_wait_s: float) -> None:
         self.name, self._build, self._max_wait_s = name, build, max_wait_s
-        self._start_timeout_s = start_timeout_s
         self._lock = threading.Lock()
         self._process: BaseProcess | None = None
         self._is_ready = False
@@ -82,22 +79,23 @@ class SharedStage:
                 raise WorkerError(f"the {self.name} process ended while a source was opened") from error
             return self._process
 
-    def await_ready(self, process: BaseProcess) -> None:
-        """Until the stage is built. Raises what it failed with, or WorkerError when it takes too long."""
-        deadline = time.monotonic() + self._start_timeout_s
+    def is_ready(self, process: BaseProcess) -> bool:
+        """Whether the stage is built. Raises what it failed with; a death is for the caller to see."""
         with self._lock:
-            if self._process is not process or self._is_ready:
-                return
-            while not self._control.poll(0.05):
-                if process.exitcode is not None or time.monotonic() > deadline:
-                    raise self._failure(process)
-            self._hear()
-            self._is_ready = True
+            if self._process is process and not self._is_ready and self._control.poll():
+                self._is_ready = self._hear()
+            return self._process is process and self._is_ready
 
     def failure(self, process: BaseProcess) -> RtauError:
         """Why the process has ended."""
         with self._lock:
-            return self._failure(process)
+            if process is self._process:
+                with contextlib.suppress(EOFError, OSError):
+                    while self._control.poll():
+                        message = decode_control(self._control.recv_bytes())
+                        if isinstance(message, Failed):
+                            return error_of(message.error, message.text)
+        return WorkerError(f"the {self.name} process {how_it_ended(process)}")
 
     def stop_if_stuck(self) -> None:
         """Kill the process when it does not answer; the chains notice and begin anew."""
@@ -106,8 +104,7 @@ class SharedStage:
                 return
             with contextlib.suppress(OSError, EOFError):
                 self._intake.send(None)
-                if self._control.poll(_ANSWER_S):
-                    self._hear()
+                if self._control.poll(_ANSWER_S) and self._hear():
                     return
             self._process.kill()
 
@@ -140,25 +137,15 @@ class SharedStage:
         control_there.close()
         intake_there.close()
 
-    def _hear(self) -> None:
-        """Raises what the process says it failed with."""
+    def _hear(self) -> bool:
+        """Whether the process says that it is well; raises what it says it failed with."""
         try:
             message = decode_control(self._control.recv_bytes())
         except (EOFError, OSError):
-            raise self._failure(self._process) from None
+            return False
         if isinstance(message, Failed):
             raise error_of(message.error, message.text)
-
-    def _failure(self, process: BaseProcess | None) -> RtauError:
-        if process is None or process.exitcode is None:
-            return WorkerError(f"{self.name}: not ready after {self._start_timeout_s:.0f} s")
-        if process is self._process:
-            with contextlib.suppress(EOFError, OSError):
-                while self._control.poll():
-                    message = decode_control(self._control.recv_bytes())
-                    if isinstance(message, Failed):
-                        return error_of(message.error, message.text)
-        return WorkerError(f"the {self.name} process {how_it_ended(process)}")
+        return True
 
 
 def how_it_ended(process: BaseProcess) -> str:
@@ -171,10 +158,19 @@ class _Served:
     """One chain, inside the shared process."""
 
     def __init__(self, port: Port, clock: Clock) -> None:
-        self.port, self.ring, self.clock = port, Ring.attach(port.ring), clock
+        self.port, self.clock = port, clock
+        self.ring: Ring | None = None  # its first message tells
+
+    def work(self, item: Item) -> Work:
+        assert self.ring is not None
+        return Work(self.port.source, item.payload, None if item.slot is None else self.ring.slot(item.slot))
+
+    def pass_on(self, message: Begin | Item | End) -> None:
+        self.port.outbox.send_bytes(encode(message))
 
     def close(self) -> None:
-        self.ring.close()
+        if self.ring is not None:
+            self.ring.close()
         for connection in (self.port.inbox, self.port.outbox, self.port.freed):
             connection.close()
 
@@ -182,40 +178,39 @@ class _Served:
 def _serve(
     name: str, build: Callable[[], BatchStage], max_wait_s: float, control: Connection, intake: Connection
 ) -> None:
-    """Child process: batches of at most one message of each source, until nobody is left to be served."""
+    """Child process: batches of at most one message of each source, until it is killed or its starter has gone."""
     with reporting(name, control):
         stage = build()
         control.send_bytes(encode(Ready()))
         served: dict[Connection, _Served] = {}
-
-        def leave(connection: Connection) -> None:
-            stage.close(served[connection].port.source)
-            served.pop(connection).close()
-
         while True:
             ready = _arrived(intake, list(served), max_wait_s)
             if intake in ready:
+                ready.remove(intake)
                 port = intake.recv()  # from the process that started this one; connections travel no other way
                 if port is None:
                     control.send_bytes(encode(Ready()))
                 else:
                     stage.open(port.source)
                     served[port.inbox] = _Served(port, Clock(name))
-            batch: list[tuple[Connection, Item]] = []
-            for connection in ready:
-                if connection is intake:
-                    continue
+            batch: list[tuple[_Served, Item]] = []
+            gone: list[_Served] = []
+            for chain in [served[inbox] for inbox in ready]:
                 try:
-                    message = decode_flow(connection.recv_bytes())
+                    message = decode_flow(chain.port.inbox.recv_bytes())
                     if isinstance(message, Item):
-                        batch.append((connection, message))
+                        batch.append((chain, message))
+                    elif isinstance(message, Begin):
+                        chain.ring = Ring.attach(message.ring)
+                        chain.pass_on(message)
                     else:
-                        times = [*message.times, served[connection].clock.time]
-                        served[connection].port.outbox.send_bytes(encode(msgspec.structs.replace(message, times=times)))
+                        times = [*message.times, chain.clock.time]
+                        chain.pass_on(msgspec.structs.replace(message, times=times))
                 except (EOFError, OSError):  # that chain has ended, or died
-                    leave(connection)
-            for connection in _answer(stage, served, batch):
-                leave(connection)
+                    gone.append(chain)
+            for chain in [*gone, *_answer(name, stage, batch)]:
+                stage.close(chain.port.source)
+                served.pop(chain.port.inbox).close()
 
 
 def _arrived(intake: Connection, inboxes: list[Connection], max_wait_s: float) -> list[Connection]:
@@ -229,46 +224,29 @@ def _arrived(intake: Connection, inboxes: list[Connection], max_wait_s: float) -
     return [connection for connection in (intake, *inboxes) if connection in ready]
 
 
-def _answer(
-    stage: BatchStage, served: dict[Connection, _Served], batch: list[tuple[Connection, Item]]
-) -> list[Connection]:
+def _answer(name: str, stage: BatchStage, batch: list[tuple[_Served, Item]]) -> list[_Served]:
     """Work on a batch and send what comes of it; returns the chains that cannot go on."""
     if not batch:
         return []
     begun = time.monotonic_ns()
-    works = [
-        Work(served[inbox].port.source, item.payload, None if item.slot is None else served[inbox].ring.slot(item.slot))
-        for inbox, item in batch
-    ]
-    broken: dict[Connection, Failed] = {}
-    payloads: list[bytes] = []
     try:
-        payloads = stage(works)
+        payloads = stage([chain.work(item) for chain, item in batch])
     except Exception as error:  # whatever it is, it must cost no more than the source that it comes from
         if len(batch) > 1:
-            return [gone for one in batch for gone in _answer(stage, served, [one])]
-        traceback.print_exception(error)
-        name, stage_name = type(error).__name__, served[batch[0][0]].clock.time.stage
-        known = isinstance(error, RtauError)
-        broken[batch[0][0]] = (
-            Failed(name, str(error)) if known else Failed("WorkerError", f"{stage_name}: {name}: {error}")
-        )
-        payloads = [b""]
+            return [gone for one in batch for gone in _answer(name, stage, [one])]
+        failed = failure_of(name, error)
+        (chain, _) = batch[0]
+        with contextlib.suppress(OSError):
+            chain.pass_on(End([], error=failed.error, text=failed.text))
+        return [chain]
     done = time.monotonic_ns()
-    del works  # views of the rings
     gone = []
-    for (inbox, item), payload in zip(batch, payloads, strict=True):
-        chain = served[inbox]
+    for (chain, item), payload in zip(batch, payloads, strict=True):
         chain.clock.add((done - begun) / 1e9 / len(batch))
         try:
-            if inbox in broken:
-                failed = broken[inbox]
-                chain.port.outbox.send_bytes(encode(End([], error=failed.error, text=failed.text)))
-                gone.append(inbox)
-                continue
-            chain.port.outbox.send_bytes(encode(Item(payload, item.slot, [*item.stamps, begun, done])))
+            chain.pass_on(Item(payload, item.slot, [*item.stamps, begun, done]))
             if item.slot is not None:
                 free(chain.port.freed, item.slot)
         except OSError:
-            gone.append(inbox)
+            gone.append(chain)
     return gone

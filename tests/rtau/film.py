@@ -60,13 +60,18 @@ def face_clip(path: Path, places: list[Place], seconds: float = 1.0, size: tuple
     return write(path, [picture(size, [place(t) for place in places]) for t in times], times)
 
 
-def as_mpegts(clip: Path) -> bytes:
-    """A clip as a stream that can be cut anywhere."""
+def as_mpegts(clip: Path, times: int = 1) -> bytes:
+    """A clip, so often in a row, as a stream that can be cut anywhere."""
     out = io.BytesIO()
     with av.open(str(clip)) as source, av.open(out, "w", format="mpegts") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
+        packets = [packet for packet in source.demux(video=0) if packet.dts is not None]
+        length = max(packet.pts for packet in packets) + packets[0].duration
+        first = [(packet.pts, packet.dts, packet.time_base) for packet in packets]
+        for turn in range(times):
+            for packet, (pts, dts, base) in zip(packets, first, strict=True):
+                packet.time_base = base  # muxing changes all three
+                packet.pts, packet.dts = pts + turn * length, dts + turn * length
                 packet.stream = stream
                 target.mux(packet)
     return out.getvalue()

@@ -21,10 +21,10 @@ from tests.rtau.feed.test_recording import replaying
 TIMEOUT_S = 20.0
 
 
-def picture(view: View, missed: int = 0, malformed: int = 0) -> str:
+def picture(view: View, *counts: str) -> str:
     console = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     with console.file:
-        console.print(view.render(missed, malformed))
+        console.print(view.render(*counts))
         return console.export_text()
 
 
@@ -54,7 +54,7 @@ def watch(path: Path, *options: object) -> Result:
         (made_up.event(kind="source_lost", track_id=None, frame_index=None, text="gone"), ["cam source_lost gone"]),
         (
             made_up.hello(),
-            ["cam camera 0 1280x720, rtau 0.1.0 on openvino-cpu, weights aunce-1-0123abcd"],
+            ["cam camera 0 1280x720 mjpeg 32 fps, rtau 0.1.0 on openvino-cpu, weights aunce-1-0123abcd"],
         ),
         (
             made_up.health(),
@@ -93,22 +93,31 @@ def test_the_view_shows_the_newest_state() -> None:
     view.add(made_up.health())
     view.add(made_up.run_health())
     view.add(made_up.event())
-    view.add(made_up.frame(0, seq=0))
-    view.add(made_up.frame(3, made_up.face(), seq=1))  # frames 1 and 2 were dropped by the pipeline
-    view.add(made_up.frame(9, made_up.face(), made_up.face(2, low_quality=True), seq=4))  # these were lost on the way
-    shown = picture(view, missed=2, malformed=1)
-    assert "cam  1280x720  0.28 s" in shown
-    assert "dropped 2" in shown
-    assert "openvino-cpu" in shown
+    view.add(made_up.frame(9, made_up.face(), made_up.face(2, low_quality=True), seq=4))
+    shown = picture(view, "missed 2", "malformed 1")
+    assert "cam  1280x720  0.28 s  live  32.0 fps in  31.5 out  dropped newest_wins 2" in shown
+    assert [line.split() for line in shown.splitlines() if line.split()[:1] in (["ms"], ["p50"], ["p99"])] == [
+        ["ms", "faces", "total"],
+        ["p50", "5.5", "12.0"],
+        ["p99", "8.2", "20.5"],
+    ]
+    assert "openvino-cpu, weights aunce-1-0123abcd" in shown
     assert "track_started track 2" in shown
     assert "2 subscribers" in shown
-    assert "missed 2" in shown
-    assert "malformed 1" in shown
+    assert "missed 2  malformed 1" in shown
     rows = [line.split() for line in shown.splitlines() if "AU" in line]
     assert rows[0][:3] == ["face", "1", "AU12"]
     assert rows[0][3] == "██████░░░░"
     assert rows[0][4:] == ["3.2", "p", "0.91"]
     assert rows[3][:4] == ["face", "2", "low_quality", "AU12"]
+
+
+def test_frames_alone_tell_of_drops_too() -> None:
+    view = View("tcp://x")
+    view.add(made_up.frame(0, seq=0))
+    view.add(made_up.frame(3, seq=1))  # frames 1 and 2 were dropped by the pipeline
+    view.add(made_up.frame(9, seq=4))  # these were lost on the way
+    assert "dropped 2" in picture(view)
 
 
 def test_frames_a_second_are_those_of_the_last_moment_and_none_is_silence() -> None:
@@ -128,7 +137,7 @@ def test_watch_prints_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     result = watch(path, "--count", 3)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines() == [
-        "cam camera 0 1280x720, rtau 0.1.0 on openvino-cpu, weights aunce-1-0123abcd",
+        "cam camera 0 1280x720 mjpeg 32 fps, rtau 0.1.0 on openvino-cpu, weights aunce-1-0123abcd",
         "cam 0.000 face 1 AU06=0.84 AU12=0.91",
         "cam 0.031 no_face",
     ]

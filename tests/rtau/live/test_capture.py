@@ -1,13 +1,14 @@
 import itertools
+import os
 import time
 from pathlib import Path
 
 import pytest
 
-from rtau.capture import SourceEntry, comes_back, open_source, read_sources
+from rtau.capture import SourceEntry, SourcesFile, comes_back, open_source, read_sources
 from rtau.config import SourceConfig
 from rtau.decode import Decode, paced
-from rtau.errors import ConfigError, SourceError
+from rtau.errors import ConfigError, OutputError, RtauError, SourceError
 from tests.rtau import film
 
 
@@ -63,3 +64,82 @@ def test_a_file_of_sources_names_the_key_that_is_wrong(tmp_path: Path) -> None:
     path.write_text("sources:\n  - {name: door, sauce: synthetic}\n")
     with pytest.raises(ConfigError, match=r"sources.yaml: .*sauce"):
         read_sources(path)
+
+
+def test_a_policy_by_name_goes_over_the_default() -> None:
+    for policy in ("newest", "drop_oldest", "drop_latest", "wait"):
+        assert open_source(SourceEntry(name="a", source="rtsp://host/x", policy=policy)).policy == policy
+        assert open_source(SourceEntry(name="a", source="film.mp4", fast=True, policy=policy)).policy == policy
+
+
+def test_two_sources_of_one_name_and_names_that_break_topics_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sources.yaml"
+    for name, said in (("door", "two sources have one name: door"), ("a.b", "'a.b' cannot name a source")):
+        path.write_text(f"sources: [{{name: door, source: synthetic}}, {{name: {name}, source: synthetic}}]")
+        with pytest.raises(ConfigError, match=said):
+            read_sources(path)
+
+
+# A file of sources that is edited
+
+
+DOOR, DESK = "{name: door, source: synthetic}", "{name: desk, source: film.mp4}"
+
+
+def edited(path: Path, *entries: str) -> None:
+    path.write_text(f"sources: [{', '.join(entries)}]")
+    stamps.append(stamps[-1] + 10**9)  # also where the file system's clock is coarse
+    os.utime(path, ns=(stamps[-1], stamps[-1]))
+
+
+stamps = [10**18]
+
+
+def test_an_edit_counts_once_the_file_was_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sources.yaml"
+    edited(path, DOOR)
+    file = SourcesFile(path)
+    assert file.changes() is None
+    edited(path, DOOR, DESK)
+    assert file.changes() is None  # it may still be being written
+    changes = file.changes()
+    assert changes is not None
+    assert ([source.source_id for source in changes.come], changes.gone) == (["desk"], [])
+    assert file.changes() is None
+    edited(path, DESK.replace("}", ", loop: true}"))
+    assert file.changes() is None
+    changes = file.changes()
+    assert changes is not None
+    assert ([(source.source_id, source.loop) for source in changes.come], changes.gone) == ([("desk", True)], ["door"])
+
+
+def refused(name: str) -> None:
+    raise OutputError(f"rows.{name}.csv: exists already")
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([DOOR, "{name: desk, sauce: x}"], "sauce"),
+        ([DOOR, DOOR], "two sources have one name: door"),
+        ([DOOR, "{name: given, source: synthetic}"], "two sources have one name: given"),
+        ([DOOR, "{name: desk, camera: '97'}"], "camera 97"),
+        ([DOOR, DESK], "rows.desk.csv: exists already"),
+        (["{name: door"], "not YAML"),
+        (None, "No such file"),
+    ],
+)
+def test_a_bad_edit_is_told_once_and_changes_nothing(tmp_path: Path, entries: list[str] | None, said: str) -> None:
+    path, others = tmp_path / "sources.yaml", [SourceEntry(name="given", source="synthetic")]
+    edited(path, DOOR)
+    file = SourcesFile(path)
+    path.unlink() if entries is None else edited(path, *entries)
+    assert file.changes(others, refused) is None
+    with pytest.raises(RtauError, match=said):
+        file.changes(others, refused)
+    assert file.changes(others, refused) is None
+    edited(path, DOOR, DESK)
+    assert file.changes(others) is None
+    changes = file.changes(others)
+    assert changes is not None
+    assert ([source.source_id for source in changes.come], changes.gone) == (["desk"], [])

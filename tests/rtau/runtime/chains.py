@@ -3,34 +3,52 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 
 from rtau.errors import DamagedSourceError, ModelError
+from rtau.runtime.flow import Item
+from rtau.runtime.shared import BatchStage, SharedStage, Work
 from rtau.runtime.supervisor import Layout, Supervisor
-from rtau.runtime.worker import Item, Slots, Source, Stage
+from rtau.runtime.worker import Slots, Source, Stage
 
 
-def count(n: int, slots: Slots) -> Iterator[Item]:
-    for i in range(n):
-        if slots.stopped():
-            return
-        slot = slots.take()
-        slots.ring.slot(slot)[0] = i % 256
-        yield Item(str(i).encode(), slot)
+class Counting:
+    """0, 1, ... n - 1."""
+
+    slot_bytes, about = 16, b"numbers"
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __call__(self, slots: Slots) -> Iterator[Item]:
+        for i in range(self._n):
+            if slots.stopped():
+                return
+            slot = slots.take()
+            if slot is not None:
+                slots.ring.slot(slot)[0] = i % 256
+                yield Item(str(i).encode(), slot)
 
 
-def count_then_break(n: int, slots: Slots) -> Iterator[Item]:
-    yield from count(n, slots)
-    raise DamagedSourceError("clip.mp4: ends early")
+class Breaking(Counting):
+    """The same, and then the damage."""
+
+    def __call__(self, slots: Slots) -> Iterator[Item]:
+        yield from super().__call__(slots)
+        raise DamagedSourceError("clip.mp4: ends early")
 
 
-def counting(n: int) -> Source:
-    return partial(count, n)
+class Hanging(Counting):
+    """The same, and then nothing more, as a camera or server that hangs."""
+
+    def __call__(self, slots: Slots) -> Iterator[Item]:
+        yield from super().__call__(slots)
+        time.sleep(1000)
 
 
-def breaking(n: int) -> Source:
-    return partial(count_then_break, n)
+def never_open() -> Source:
+    time.sleep(1000)
+    raise AssertionError
 
 
 def add_slot_byte(payload: bytes, slot: memoryview | None) -> bytes:
@@ -93,8 +111,71 @@ def freezing() -> Stage:
     return stop_at_three
 
 
-def supervisor(source: partial[Source], *stages: object, slots: int = 3, stall_timeout_s: float = 30) -> Supervisor:
+def supervisor(
+    source: Callable[[], Source],
+    *stages: Callable[[], Stage],
+    slots: int = 3,
+    stall_timeout_s: float = 30,
+    silence_s: float | None = None,
+) -> Supervisor:
     """A chain of the given builds, named `source`, `first`, `second`, ..."""
     names = ("first", "second", "third")
-    table = Layout(("source", source), list(zip(names, stages, strict=False)))  # type: ignore[arg-type]
-    return Supervisor(table, slots, slot_bytes=16, start_timeout_s=60, stall_timeout_s=stall_timeout_s)
+    table = Layout(("source", source), list(zip(names, stages, strict=False)), silence_s=silence_s)
+    return Supervisor(table, slots, start_timeout_s=60, stall_timeout_s=stall_timeout_s)
+
+
+# Stages that several chains share
+
+
+class Adding:
+    """Each message with its slot's byte, its source, and how many shared the batch."""
+
+    def open(self, source: str) -> None:
+        pass
+
+    def close(self, source: str) -> None:
+        pass
+
+    def __call__(self, works: list[Work]) -> list[bytes]:
+        return [b"%s:%s/%d" % (source.encode(), payload, len(works)) for source, payload, _ in works]
+
+
+class Raising(Adding):
+    """A three from source `a` is too much for it."""
+
+    def __call__(self, works: list[Work]) -> list[bytes]:
+        if any(source == "a" and payload == b"3" for source, payload, _ in works):
+            raise ZeroDivisionError("division by zero")
+        return super().__call__(works)
+
+
+class Telling(Adding):
+    """Who has been opened and closed so far."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+
+    def open(self, source: str) -> None:
+        self._told.append(f"+{source}")
+
+    def close(self, source: str) -> None:
+        self._told.append(f"-{source}")
+
+    def __call__(self, works: list[Work]) -> list[bytes]:
+        return ["".join(self._told).encode() for _ in works]
+
+
+def without_weights() -> BatchStage:
+    raise ModelError("weights: sha256 differs")
+
+
+def joined(
+    stage: SharedStage,
+    source_id: str,
+    source: Callable[[], Source],
+    *,
+    stall_timeout_s: float = 30,
+) -> Supervisor:
+    """A chain of a source, a slow stage, and the shared one."""
+    table = Layout(("source", source), [("first", slow)], stage, source_id)
+    return Supervisor(table, slots=3, start_timeout_s=60, stall_timeout_s=stall_timeout_s)

@@ -1,0 +1,111 @@
+"""Tables of sources that come and go."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rtau.errors import OutputError, WorkerError
+from rtau.messages import AUFrame, Event
+from rtau.sinks.by_source import SourceTables
+from tests.rtau.feed import made_up
+from tests.rtau.sinks import samples
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert [path.name for path in tmp_path.rglob(".*")] == []
+
+
+def tables(folder: Path, *, several: bool = True, overwrite: bool = False) -> SourceTables:
+    return SourceTables(folder / "rows.csv", several=several, command="rtau stream", overwrite=overwrite)
+
+
+def frame(source: str, index: int) -> AUFrame:
+    return msgspec.structs.replace(samples.frame(index), source_id=source)
+
+
+def ended(source: str) -> Event:
+    return made_up.event(source, kind="source_ended")
+
+
+def state(table: Path) -> str:
+    return str(json.loads(table.with_name(f"{table.name}.meta.json").read_text())["state"])
+
+
+def rows(table: Path) -> int:
+    return len(table.read_text().splitlines()) - 1
+
+
+def test_a_table_is_whole_when_its_source_has_ended(tmp_path: Path) -> None:
+    with tables(tmp_path) as open_tables:
+        for name in ("door", "desk"):
+            open_tables.check(name)
+            open_tables.opened(name, samples.run_info())
+        for index in range(3):
+            open_tables.write(frame("door", index))
+        open_tables.opened("door", samples.run_info())  # it was lost, and is back
+        open_tables.write(frame("door", 5))
+        open_tables.write(ended("door"))
+        assert open_tables.written == [tmp_path / "rows.door.csv"]
+        assert (rows(tmp_path / "rows.door.csv"), state(tmp_path / "rows.door.csv")) == (4, "complete")
+        open_tables.write(ended("desk"))
+    assert (rows(tmp_path / "rows.desk.csv"), state(tmp_path / "rows.desk.csv")) == (0, "complete")
+
+
+def test_a_source_that_comes_a_second_time_overwrites_nothing(tmp_path: Path) -> None:
+    with tables(tmp_path) as open_tables:
+        for count in (1, 2):
+            open_tables.check("door")
+            open_tables.opened("door", samples.run_info())
+            for index in range(count):
+                open_tables.write(frame("door", index))
+            open_tables.write(ended("door"))
+    assert [rows(tmp_path / name) for name in ("rows.door.csv", "rows.door.2.csv")] == [1, 2]
+
+
+def test_one_source_alone_has_the_name_that_was_given(tmp_path: Path) -> None:
+    with tables(tmp_path, several=False) as open_tables:
+        open_tables.opened("0", samples.run_info())
+        open_tables.write(ended("0"))
+    assert (tmp_path / "rows.csv").exists()
+
+
+def test_an_existing_table_is_refused_before_its_source_begins(tmp_path: Path) -> None:
+    (tmp_path / "rows.door.csv").write_text("precious")
+    with tables(tmp_path) as open_tables, pytest.raises(OutputError, match="--overwrite"):
+        open_tables.check("door")
+    tables(tmp_path, overwrite=True).check("door")
+    assert (tmp_path / "rows.door.csv").read_text() == "precious"
+
+
+def run_into(error: Exception, folder: Path) -> None:
+    """One row, and then the error."""
+    with tables(folder) as open_tables:
+        open_tables.opened("door", samples.run_info())
+        open_tables.write(frame("door", 0))
+        raise error
+
+
+def test_a_run_that_fails_keeps_its_rows_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError):
+        run_into(WorkerError("door: processes died 4 times"), tmp_path)
+    assert (rows(tmp_path / "rows.door.csv"), state(tmp_path / "rows.door.csv")) == (1, "interrupted")
+
+
+def test_a_defect_leaves_nothing_half_written(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_into(ZeroDivisionError(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_file_nothing_is_written(tmp_path: Path) -> None:
+    with SourceTables(None, several=True, command="", overwrite=False) as open_tables:
+        open_tables.check("door")
+        open_tables.opened("door", samples.run_info())
+        open_tables.write(frame("door", 0))
+        open_tables.write(ended("door"))
+        assert open_tables.written == []
