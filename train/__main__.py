@@ -177,11 +177,16 @@ def cards(write: Path | None) -> None:
 
 @main.command()
 @_write
-def evaluate(write: Path | None) -> None:
-    """The shipped weights on the evaluation material, as the pipeline runs them."""
+@click.option("--update-card", is_flag=True, help="The AU encoder's card takes over its figures on rendered people.")
+def evaluate(write: Path | None, update_card: bool) -> None:
+    """The shipped weights on the evaluation material, as the pipeline runs them.
+
+    The reliability diagrams are written beside the document, as reliability.png.
+    """
     from train.evaluation.pipeline import report
 
-    _show(report(), write)
+    diagram = write.with_name("reliability.png") if write else None
+    _show(report(diagram, update_card=update_card), write)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The face detector: recipe from the open photos and the teacher's landmarks to the artifact.
+"""The face detector: recipe from the open photos, the teacher's landmarks and rendered faces to the artifact.
 
 `python -m train detector --config configs/train/detector.yaml`
 """
@@ -24,17 +24,20 @@ from train.data.augment import photometric, warp
 from train.data.clips import load_clips
 from train.data.negatives import drawn, face_free_photos
 from train.data.photos import LabelledFace, load_photos
-from train.data.provenance import BACKGROUNDS, OPEN_MATERIAL
+from train.data.provenance import BACKGROUNDS, ICT_FACE, MAKEHUMAN, OPEN_MATERIAL
+from train.data.renders import Renders, load_renders
 from train.engine import fit
 from train.export import MEAN, STD, normalised, when_and_where, write_artifact
 from train.losses.detection import focal_loss, giou_loss
 from train.models.detector_net import STRIDE, DetectorExport, DetectorNet, DetectorOutput, cell_centres
+from train.synthesis.picture import OUTSIDE
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
 INPUT_SIZE = 320  # longer side of the picture at run time
 _CORE, _RIM = 0.22, 0.42  # cells nearer than this share of the box to its middle are faces; up to the rim undecided
+_CUT_OFF = 0.02  # share of a rendered face's landmarks outside its picture from which it is not used
 
 
 class DetectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,6 +53,8 @@ class DetectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     learning_rate: float
     weight_decay: float
     source_weights: dict[str, float]
+    renders: str = ""  # folder with train/ shards of `python -m train render`; none unless named
+    rendered_share: float = 0.0  # of the faces that are pasted
     seed: int
     out: str
     run_folder: str
@@ -67,10 +72,11 @@ def run(config: DetectorConfig) -> None:
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     faces = [*load_photos("train"), *load_clips("train", every=4)]
+    renders = load_renders(Path(config.renders) / "train", model=None) if config.renders else None
     validation = load_photos("validation")
     net = DetectorNet(config.widths, config.blocks, config.neck)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loader = DataLoader(Scenes(faces, config), batch_size=config.batch, num_workers=1, prefetch_factor=6)
+    loader = DataLoader(Scenes(faces, config, renders), batch_size=config.batch, num_workers=1, prefetch_factor=6)
     trained, minutes = fit(
         net,
         loader,
@@ -97,8 +103,8 @@ def run(config: DetectorConfig) -> None:
             "box": "(N, 4, h, w) distances left, top, right, bottom from the cell's centre in input pixels; the box "
             "bounds the 478 landmarks",
         },
-        trained_on=(*OPEN_MATERIAL, BACKGROUNDS),
-        command="python -m train detector --config configs/train/detector.yaml",
+        trained_on=(*OPEN_MATERIAL, BACKGROUNDS, *((ICT_FACE, MAKEHUMAN) if renders else ())),
+        command=f"python -m train detector --config configs/train/detector{'_rendered' if renders else ''}.yaml",
         trained=when_and_where(minutes),
         metrics={f"validation_{name}": round(value, 4) for name, value in metrics.items()},
         limits=(
@@ -111,10 +117,12 @@ def run(config: DetectorConfig) -> None:
 
 
 class Scenes(IterableDataset[Scene]):
-    """An endless stream of pictures with no, one or several faces of all sizes."""
+    """An endless stream of pictures with no, one or several faces of all sizes, photographed and rendered."""
 
-    def __init__(self, faces: list[LabelledFace], config: DetectorConfig) -> None:
-        self.faces, self.config = faces, config
+    def __init__(self, faces: list[LabelledFace], config: DetectorConfig, renders: Renders | None = None) -> None:
+        self.faces, self.config, self.renders = faces, config, renders
+        if renders is not None:  # heads that are cut off at the picture's edge have no whole box
+            self.whole = np.flatnonzero((renders.visibility == OUTSIDE).mean(axis=1) < _CUT_OFF)
         self.empty = face_free_photos()
         weights = np.array([config.source_weights.get(face.source.split("_")[0], 1.0) for face in faces])
         self.odds = weights / weights.sum()
@@ -153,6 +161,11 @@ class Scenes(IterableDataset[Scene]):
         centre = np.array([rng.uniform(length / 2, edge - length / 2) for edge in picture.shape[1::-1]])
         return warp(picture, region(centre, length, rng.normal(0, 0.2), side), (side, side), mirror=rng.random() < 0.5)
 
+    def _face(self, rng: Generator) -> LabelledFace:
+        if self.renders is not None and rng.random() < self.config.rendered_share:
+            return self.renders.face(int(rng.choice(self.whole)), depth=0.0)
+        return self.faces[rng.choice(len(self.faces), p=self.odds)]
+
     def _paste(
         self, canvas: UInt8, boxes: list[Float32], rng: Generator, area: tuple[int, int, int, int], *, whole: bool
     ) -> None:
@@ -160,7 +173,7 @@ class Scenes(IterableDataset[Scene]):
 
         `whole` fills the area with the photograph; otherwise a piece of it is cut out around the face.
         """
-        face = self.faces[rng.choice(len(self.faces), p=self.odds)]
+        face = self._face(rng)
         alone = face.faces_in_picture == 1  # else an unlabelled second face must not be seen
         if whole and not alone:
             return

@@ -1,7 +1,8 @@
 """The face model and what is drawn on it: ICT face model (MIT), MakeHuman hair and irises (CC0).
 
 `assets_folder` names the folder with `ict_face/` (model, landmark maps, recipes of the Action Units) and
-`makehuman_cc0/`; the model itself may come from `fetch` instead. `load_head` turns them into the renderer's arrays. Frame of the model: centimetres, x to the subject's left, y up, z out of the face.
+`makehuman_cc0/`; the model itself may come from `fetch` instead. `load_head` turns them into the renderer's arrays.
+Frame of the model: centimetres, x to the subject's left, y up, z out of the face.
 """
 
 import csv

@@ -37,17 +37,25 @@ def au_sheet(renderer: Renderer, path: Path, persons: list[int], tile: int, aus:
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet = np.vstack(rows)
     options = [cv2.IMWRITE_JPEG_QUALITY, 82] if path.suffix.lower() in (".jpg", ".jpeg") else []
-    if not cv2.imwrite(str(path), sheet, options):
+    try:
+        written = cv2.imwrite(str(path), sheet, options)
+    except cv2.error as error:  # no such format
+        raise OSError(f"{path}: cannot be written; name a .jpg or .png") from error
+    if not written:
         raise OSError(f"{path}: cannot be written")
 
 
 def _tile(renderer: Renderer, person: Person, au: int, intensity: float, tile: int) -> UInt8:
     dataset, who = person.seed
-    size = max(tile, _DRAWN)
+    size = max(2 * tile, _DRAWN)
     scene = posed(draw_scene(generator("scene", dataset, who, 0), size, person.shine, frontal=True), (0.0, 0.0, 0.0))
     asked = {au: intensity} if intensity else {}
     drawn = Drawn(asked, asked, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), lips_shut=False)
     sample = picture(renderer, person, drawn, scene, 0, take=0, frontal=True, covered=False)
     image = cv2.imdecode(np.frombuffer(sample.jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
+    low, high = sample.landmarks[:, :2].min(axis=0), sample.landmarks[:, :2].max(axis=0)
+    half = 0.55 * float((high - low).max())
+    (x0, y0), (x1, y1) = (np.clip((low + high) / 2 + step, 0, size).astype(int) for step in (-half, half))
+    image = image[y0:y1, x0:x1]
     return np.asarray(cv2.resize(image, (tile, tile), interpolation=cv2.INTER_AREA), dtype=np.uint8)

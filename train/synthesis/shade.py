@@ -269,7 +269,6 @@ def _shade(
                     spec = min(spec * nl * lit * strength, 4.0)
             reddish = np.sqrt(ao) * np.sqrt(np.sqrt(ao))  # light that has gone through skin is red
             rx, ry, rz = 2 * nv * n[0] - vx, 2 * nv * n[1] - vy, 2 * nv * n[2] - vz
-            r[0], r[1], r[2] = rx, ry, rz
             grazing = (1 - nv) * (1 - nv)
             base = 0.008 if kind in (FACE, HEAD) else 0.02
             mirror = (base + 0.10 * (1 - rough) * grazing * grazing * (1 - nv)) * ao * strength
@@ -281,6 +280,7 @@ def _shade(
                     shaded = lit + (1 - lit) * 0.18 * w * ao
                 hollow = reddish if k == 0 and w > 0 else ao
                 light = max(_ambient(n, ambient, k), 0.02) * hollow + key[k] * diffuse * shaded
-                out[row, column, k] = colour[k] * light + key[k] * spec + max(_ambient(r, ambient, k), 0.0) * mirror
+                around = ambient[0, k] + ambient[1, k] * ry + ambient[2, k] * rz + ambient[3, k] * rx
+                out[row, column, k] = colour[k] * light + key[k] * spec + max(around, 0.0) * mirror
             labels[row, column] = label
     return out, labels

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
+import numba
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -164,7 +165,7 @@ def paint(head: Head, look: Look, rng: Generator) -> Skin:
     redness = float(rng.uniform(0.82, 1.12))
     tints.append((m.lips, (lips[0] * redness, lips[1] * redness, lips[2] * redness), float(rng.uniform(0.4, 1))))
     for mask, colour, amount in tints:
-        albedo *= 1 + (amount * mask)[..., None] * (np.array(colour, np.float32) - 1)
+        _tint(albedo, mask, np.array(colour, np.float32), amount)
     grain = 0.035 * rng.uniform(0.4, 1.6) * middle + 0.07 * rng.uniform(0.2, 1.2) * pores
     albedo *= (1 + grain)[..., None].astype(np.float32)
     _marks(albedo, rng, dark)
@@ -199,8 +200,30 @@ def _noise(rng: Generator, cells: int, octaves: int) -> Float32:
     return out * np.float32(0.6)
 
 
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _tint(albedo: Float32, mask: Float32, colour: Float32, amount: float) -> None:
+    """Multiply by a colour where the mask is, in place."""
+    for i in range(albedo.shape[0]):
+        for j in range(albedo.shape[1]):
+            share = amount * mask[i, j]
+            if share != 0:
+                for k in range(3):
+                    albedo[i, j, k] *= 1 + share * (colour[k] - 1)
+
+
 def _mix(albedo: Float32, mask: Float32, colour: NDArray[np.floating], amount: float) -> None:
-    albedo += (amount * mask)[..., None] * (colour.astype(np.float32) - albedo)
+    _cover(albedo, mask, np.asarray(colour, np.float32), amount)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _cover(albedo: Float32, mask: Float32, colour: Float32, amount: float) -> None:
+    """Paint a colour where the mask is, in place."""
+    for i in range(albedo.shape[0]):
+        for j in range(albedo.shape[1]):
+            share = amount * mask[i, j]
+            if share != 0:
+                for k in range(3):
+                    albedo[i, j, k] += share * (colour[k] - albedo[i, j, k])
 
 
 def _blob(centre: NDArray[np.floating], radius_x: float, radius_y: float) -> Float32:
@@ -265,7 +288,7 @@ def _marks(albedo: Float32, rng: Generator, dark: float) -> None:
             cv2.circle(
                 spots, (int(x * 16), int(y * 16)), int(radius * 16), int(rng.integers(90, 230)), -1, cv2.LINE_AA, 4
             )
-        albedo *= 1 + (spots / np.float32(255))[..., None] * (np.array(colour, np.float32) - 1)
+        _tint(albedo, spots / np.float32(255), np.array(colour, np.float32), 1.0)
 
 
 def _make_up(albedo: Float32, m: Masks, rng: Generator, brightness: float) -> None:
@@ -332,8 +355,13 @@ def _beard(m: Masks, look: Look, rng: Generator) -> Float32 | None:
 
 def _curve(points: NDArray[np.floating], steps: int = 24) -> NDArray[np.floating]:
     """A smooth line through a few points."""
-    degree = min(3, len(points) - 1)
-    spline = make_interp_spline(np.linspace(0, 1, len(points)), points, k=degree)
+    return np.asarray(_through(len(points), steps) @ points)
+
+
+@functools.cache
+def _through(count: int, steps: int) -> NDArray[np.float64]:
+    """(steps, count) what every point of a curve takes from each of the points that it goes through."""
+    spline = make_interp_spline(np.linspace(0, 1, count), np.eye(count), k=min(3, count - 1))
     return np.asarray(spline(np.linspace(0, 1, steps)))
 
 

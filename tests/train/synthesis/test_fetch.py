@@ -80,13 +80,13 @@ def test_the_command_says_what_failed(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.obj").write_text("v 1 2 x\n")
-    with pytest.raises(SourceError, match="a.obj: damaged"):
+    with pytest.raises(SourceError, match=r"a\.obj: damaged"):
         read_obj(tmp_path / "a.obj")
 
 
 def test_without_any_model_the_loader_names_both_cures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(FileNotFoundError, match="fetch-face-model.*--assets"):
+    with pytest.raises(FileNotFoundError, match=r"fetch-face-model.*--assets"):
         load_head(tmp_path)
 
 

@@ -6,15 +6,19 @@ import cv2
 import numpy as np
 import pytest
 
-from train.synthesis.assets import EYE, FACE, assets_folder, load_head
-from train.synthesis.expression import Drawn
+from train.synthesis.assets import EYE, FACE, HAIR, assets_folder, load_head
+from train.synthesis.au_sheet import au_sheet
+from train.synthesis.expression import Drawn, express
+from train.synthesis.occluders import OCCLUDER
 from train.synthesis.person import Person, make_person
 from train.synthesis.picture import VISIBLE, Renderer
 from train.synthesis.raster import rasterise
 from train.synthesis.sample import Sample, picture, render
 from train.synthesis.scene import draw_scene, posed
 from train.synthesis.seeds import generator
+from train.synthesis.sensor import compose
 from train.synthesis.shards import Plan, RenderConfig, _render_shard, _write_index, read_shards
+from train.synthesis.textures import draw_look, paint, places
 
 pytestmark = pytest.mark.skipif(not assets_folder().is_dir(), reason="the face model is not here")
 
@@ -133,6 +137,97 @@ def test_shards_are_read_as_they_were_rendered(tmp_path: Path) -> None:
     assert len(shard.jpegs) == 4
     assert shard.labels["person"].tolist() == [0, 0, 1, 1]
     assert {path.suffix for path in tmp_path.iterdir()} == {".tar", ".npz", ".jpg", ".parquet"}
+
+
+def test_raised_and_lowered_brows_move_their_inner_ends(renderer: Renderer, person: Person) -> None:
+    def inner(aus: dict[int, float]) -> float:
+        points = turned(renderer, person, (0, 0, 0), REST._replace(right=aus, left=aus)).landmarks
+        return float(points[[55, 285], 1].mean() - points[[133, 362], 1].mean())
+
+    rest = inner({})
+    assert inner({4: 5.0}) > rest + 1.5  # pixels of 128; y is down
+    assert inner({1: 5.0}) < rest - 1.5
+
+
+def test_brow_landmarks_lie_on_the_painted_brows(renderer: Renderer) -> None:
+    dark = np.array([0.02, 0.02, 0.02], np.float32)
+    for number in range(3):
+        person = make_person(renderer.head, 99, number)
+        look = person.look._replace(skin=np.full(3, 0.6, np.float32), brow=dark, brow_density=1.0, made_up=False)
+        albedo = paint(renderer.head, look, generator("paint", 99, number)).albedo.mean(axis=-1)
+        x, y = ((places(renderer.head)[[105, 52]].mean(axis=0)) + 0.5).astype(int)
+        column = albedo[y - 18 : y + 18, x - 6 : x + 6].mean(axis=1)
+        assert abs(int(column.argmin()) - 18) <= 6  # texels, about 3 mm
+
+
+def test_the_scalp_stays_under_the_hair(renderer: Renderer) -> None:
+    """Raised brows push the forehead out; what hair grows on is drawn deeper than where landmarks are."""
+    aus = {1: 5.0, 2: 5.0}
+    drawn = REST._replace(right=aus, left=aus)
+    everybody = (make_person(renderer.head, 99, number) for number in range(60))
+    person = next(each for each in everybody if each.hair == "short01")
+    expression = express(renderer.head, person.neutral, person.body, drawn)
+    scene = posed(draw_scene(generator("scene", 1), 128, 1.0, frontal=True), (0, 0, 0))
+    bare, hairy = (renderer(person._replace(hair=style), expression, scene) for style in ("bald", "short01"))
+    np.testing.assert_array_equal(bare.landmarks, hairy.landmarks)
+    hair = cv2.morphologyEx((hairy.labels == HAIR + 1).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    assert (hair.astype(bool) & (hairy.labels == FACE + 1)).sum() < 0.02 * hair.sum()
+
+
+def test_shut_lips_may_leave_the_mouth_out(renderer: Renderer, person: Person) -> None:
+    scene = posed(draw_scene(generator("scene", 1), 128, 1.0, frontal=True), (0, 0, 0))
+    closed = express(renderer.head, person.neutral, person.body, REST)
+    assert closed.gap_mm < 0.1
+    whole = renderer(person, closed._replace(gap_mm=5.0), scene)
+    quick = renderer(person, closed, scene)
+    np.testing.assert_array_equal(whole.labels, quick.labels)
+
+
+def test_dark_skin_stays_darker_and_sclera_does_not_outshine_light_skin(renderer: Renderer) -> None:
+    levels = []
+    for tone in (0.5, 6.5):
+        numbers = [n for n in range(40) if abs(draw_look(generator("look", 99, n)).tone - tone) < 0.5][:3]
+        values = []
+        for number in numbers:
+            sample = turned(renderer, make_person(renderer.head, 99, number), (0, 0, 0))
+            image = cv2.imdecode(np.frombuffer(sample.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+            labels = cv2.imdecode(np.frombuffer(sample.labels, np.uint8), cv2.IMREAD_GRAYSCALE)
+            assert image is not None
+            assert labels is not None
+            values.append(np.median(image[labels == FACE + 1]))
+        levels.append(float(np.mean(values)))
+    assert levels[1] < 0.75 * levels[0]
+
+
+def test_outlines_have_no_steps() -> None:
+    labels = np.zeros((9, 9), np.uint8)
+    labels[:, 5:] = FACE + 1
+    colour = np.zeros((9, 9, 3), np.float32)
+    colour[labels > 0] = 0.2
+    row = compose(colour, labels, np.zeros((9, 9, 3), np.float32), 1.0, 9, np.random.default_rng(0))[4, :, 1]
+    assert row[3] == 0
+    assert 0 < row[4] < row[5] < row[6]
+    assert row[6] == pytest.approx(row[8])
+
+
+def test_nothing_comes_before_a_face_that_is_not_to_be_covered(renderer: Renderer) -> None:
+    for number in range(12):
+        person = make_person(renderer.head, 99, number)._replace(hair="bald")
+        scene = posed(draw_scene(generator("scene", 1), 64, 1.0, frontal=True), (0, 0, 0))
+        sample = picture(renderer, person, REST, scene, 0, covered=False)
+        labels = cv2.imdecode(np.frombuffer(sample.labels, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert labels is not None
+        assert (labels != OCCLUDER).all()
+
+
+def test_the_sheet_has_a_row_for_each_action_unit(renderer: Renderer, tmp_path: Path) -> None:
+    au_sheet(renderer, tmp_path / "sheet.jpg", [0, 1], 40, (4, 12))
+    sheet = cv2.imread(str(tmp_path / "sheet.jpg"))
+    assert sheet is not None
+    assert sheet.shape[0] == 2 * 40
+    assert sheet.shape[1] > 2 * 4 * 40
+    with pytest.raises(OSError, match="cannot be written"):
+        au_sheet(renderer, tmp_path / "sheet.nothing", [0], 40, (4,))
 
 
 def test_a_sequence_moves_smoothly(renderer: Renderer, person: Person) -> None:
