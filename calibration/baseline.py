@@ -26,7 +26,8 @@ COMMON = 0.12  # resting level where nothing is known
 PRIOR_LOOKS = 4.0  # the common level weighs as much as so many looks
 READY = 0.75  # confidence from which the baseline is used
 SPACING_S = 0.25  # looks closer together say the same
-_CALM = 0.5  # share of the looks that can be rest
+CALM = 0.5  # share of the looks that is taken for rest
+CALM_ENROLLED = 0.8  # the same of a clip for which the person was asked to rest
 _ACTIVE = 3.0  # spreads above the level from which one AU's look is no rest
 _QUANTILE = 0.6
 _MOST_UP, _MOST_DOWN = 1.0, 2.0  # how far a resting level is moved on the logistic scale
@@ -48,16 +49,21 @@ class Level(NamedTuple):
         """In [0, 1): how much the looks weigh against what is common."""
         return self.looks / (self.looks + PRIOR_LOOKS)
 
+    @property
+    def state(self) -> Literal["warming", "ready"]:
+        """Whether the looks are enough."""
+        return "ready" if self.confidence >= READY else "warming"
 
-def estimate(looks: Float32) -> Level:
-    """(N, 2, A) intensities of N looks at one person, some of them at rest, N >= 1 -> the neutral face."""
+
+def estimate(looks: Float32, calm_share: float = CALM) -> Level:
+    """(N, 2, A) intensities of N looks at one person, N >= 1, this share of them at rest -> the neutral face."""
     n, _, aus = looks.shape
     x = _logistic(looks.reshape(n, -1))
     level, spread = np.quantile(x, 0.2, axis=0), np.full(x.shape[1], 0.5)
     for _ in range(_ROUNDS):
         above = (x - level) / np.maximum(spread, _MIN_SPREAD)
         activity = above.clip(0, 4).mean(axis=1)
-        calm = np.argsort(activity, kind="stable")[: max(1, round(_CALM * n))]
+        calm = np.argsort(activity, kind="stable")[: max(1, round(calm_share * n))]
         resting = np.where(above[calm] < _ACTIVE, x[calm], np.nan)
         none = np.isnan(resting).all(axis=0)
         resting[0, none] = level[none]
@@ -94,9 +100,12 @@ class Baseline:
 
     @property
     def state(self) -> State:
-        if self.level is None:
-            return "none"
-        return "ready" if self.level.confidence >= READY else "warming"
+        return "none" if self.level is None else self.level.state
+
+    @property
+    def looks(self) -> Float32:
+        """(N, 2, A) the looks in memory."""
+        return self._looks[: self._count]
 
     def see(self, time_s: float, sides: Float32) -> None:
         """A good view of the person: intensities (2, A). Times grow; where they jump back, a clock began anew."""

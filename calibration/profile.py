@@ -96,6 +96,14 @@ class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     persons: list[Profile]
 
 
+def check_name(name: str) -> str:
+    """A name that can be kept and printed. Raises CalibrationError."""
+    try:
+        return msgspec.convert(name, Name)
+    except msgspec.ValidationError as error:
+        raise CalibrationError(f"{name!r} is no name: use 1 to 64 characters, no line breaks") from error
+
+
 def to_bytes(embedding: Float32) -> bytes:
     """Of unit length, as it is kept."""
     length = float(np.linalg.norm(embedding))

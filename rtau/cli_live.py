@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live as Picture
 
-from rtau.command import fail, known_errors
+from rtau.command import ask_passphrase, fail, gallery_options, known_errors
 from rtau.errors import ConfigError, RtauError
 from rtau.feed.config import FeedConfig
 from rtau.feed.wire import DEFAULT_ENDPOINT, check_source_id
@@ -44,6 +44,7 @@ _PICTURE_EVERY_S = 0.1
 @click.option("--insecure", is_flag=True, help="Let anybody who can reach the endpoint listen.")
 @click.option("--landmarks", is_flag=True, help="Send the 478 landmarks along.")
 @click.option("--max-faces", type=click.IntRange(1, 64), help="Faces followed at once in each source.  [default: 5]")
+@gallery_options
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of the pipeline.")
 @click.option(
     "--record", type=click.Path(path_type=Path), metavar="FILE", help="Also write the rows: .csv or .parquet."
@@ -66,6 +67,9 @@ def stream(
     insecure: bool,
     landmarks: bool,
     max_faces: int | None,
+    gallery: Path | None,
+    key: Path | None,
+    passphrase: bool,
     config: Path | None,
     record: Path | None,
     overwrite: bool,
@@ -74,10 +78,12 @@ def stream(
 ) -> None:
     """Publish the Action Units of live sources until they end or Ctrl-C comes."""
     from rtau.capture import SourceEntry, open_source, read_sources
-    from rtau.config import load_config
+    from rtau.config import load_config, with_gallery
     from rtau.feed.publisher import Publisher
     from rtau.live import Live
 
+    if passphrase:
+        ask_passphrase()
     with known_errors():
         entries = [] if file is None else read_sources(file)
         for number, camera in enumerate(camera_names):
@@ -105,7 +111,9 @@ def stream(
         run = load_config(config)
         faces = run.faces if max_faces is None else msgspec.structs.replace(run.faces, max_faces=max_faces)
         au = msgspec.structs.replace(run.au, landmarks=landmarks or run.au.landmarks)
-        run = msgspec.structs.replace(run, faces=faces, au=au)
+        run = msgspec.structs.replace(run, faces=faces, au=au, persons=with_gallery(run.persons, gallery, key))
+        if run.persons.baseline == "two_pass":
+            raise ConfigError("persons.baseline: two_pass needs a whole file; use online or off")
         feed = FeedConfig(
             endpoints=endpoints or (DEFAULT_ENDPOINT,),
             encoding=cast(Literal["msgpack", "json"], encoding),
