@@ -28,7 +28,7 @@ def reliable(
 _REST_YAW_DEG, _REST_PITCH_DEG = 30.0, 20.0
 _WHO_YAW_DEG, _WHO_PITCH_DEG = 40.0, 30.0  # beyond, an embedding says more of the pose than of the person
 _GOOD_INTER_OCULAR_PX = 40.0  # larger faces do not tell more
-_GOOD_SHARPNESS = 0.12
+_GOOD_SHARPNESS = 0.2  # fine detail over contrast of a face in focus
 
 
 def steady(pose_deg: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from rtau.identify import Identities, load_identity
 from rtau.persons import MIN_WEIGHT
 from rtau.structures import Float32
 
-MIN_LOOKS = 5  # good views of a clip; one is enough of a photo
+MIN_LOOKS = 4  # good views of a clip; one is enough of a photo
 _CROWD = 0.1  # share of the frames with faces that may show more than one
 
 

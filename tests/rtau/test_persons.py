@@ -145,9 +145,7 @@ def test_a_stranger_is_not_named_and_has_a_baseline_of_this_run_only(
     assert {face.baseline for frame in frames for face in frame.faces} <= {"none", "warming"}
 
 
-def test_who_leaves_and_comes_back_has_another_track_and_the_same_name(
-    tmp_path: Path, gallery: PipelineConfig
-) -> None:
+def test_who_leaves_and_comes_back_has_another_track_and_the_same_name(tmp_path: Path, gallery: PipelineConfig) -> None:
     times = [i / FPS for i in range(50)]
     here = lambda t: [(240.0, 180.0, 110.0, 0.0)] if t < 1.5 or t >= 3.5 else []  # noqa: E731
     path = film.write(tmp_path / "back.mp4", [film.picture((480, 360), here(t)) for t in times], times)
@@ -157,7 +155,9 @@ def test_who_leaves_and_comes_back_has_another_track_and_the_same_name(
 
 
 def test_two_faces_of_one_person_share_no_name(tmp_path: Path, gallery: PipelineConfig) -> None:
-    twins = clip(tmp_path / "twins.mp4", lambda t: (130.0, 180.0, 100.0, 0.0), 2.0, lambda t: (350.0, 180.0, 100.0, 0.0))
+    twins = clip(
+        tmp_path / "twins.mp4", lambda t: (130.0, 180.0, 100.0, 0.0), 2.0, lambda t: (350.0, 180.0, 100.0, 0.0)
+    )
     frames = list(journey(gallery, SourceConfig(path=str(twins))))
     assert {len(frame.faces) for frame in frames[2:]} == {2}
     for frame in frames[10:]:

@@ -1,7 +1,7 @@
 """One message of each kind with invented numbers, and a publisher for them on a free port.
 
-`python -m tests.rtau.feed.made_up` writes the golden bytes of the present state of the schema; give `GOLDEN_NOW` another
-name when fields have come, and never overwrite the bytes of an earlier state.
+`python -m tests.rtau.feed.made_up` writes the golden bytes of the present state of the schema; give `GOLDEN_NOW`
+another name when fields have come, and never overwrite the bytes of an earlier state.
 """
 
 import time
