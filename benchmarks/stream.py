@@ -25,8 +25,8 @@ import psutil
 
 import rtau
 from benchmarks.films import Film, film
-from benchmarks.make_clips import one_face
 from benchmarks.machine import cpu_model
+from benchmarks.make_clips import one_face
 from benchmarks.soak import soak as run_soak
 from rtau.messages import AUFrame, Event, Health, RunHealth
 from train.evaluation.document import replace_figures

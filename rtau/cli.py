@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rtau import __version__, cli_feed, cli_live
-from rtau.command import fail, known_errors
+from rtau import __version__, cli_feed, cli_gallery, cli_live
+from rtau.command import ask_passphrase, fail, gallery_options, known_errors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,6 +30,8 @@ def main() -> None:
 @click.option(
     "--layout", type=click.Choice(["rtau", "openface"]), default="rtau", show_default=True, help="Columns of the table."
 )
+@gallery_options
+@click.option("--two-pass", is_flag=True, help="Calibrate by resting faces read from the whole clip, later frames too.")
 @click.option("--overlay", type=click.Path(path_type=Path), help="Also draw the result: .mp4, or .png of one frame.")
 @click.option("--overwrite", is_flag=True, help="Replace existing output.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -42,6 +44,10 @@ def process(
     start: float,
     end: float | None,
     layout: str,
+    gallery: Path | None,
+    key: Path | None,
+    passphrase: bool,
+    two_pass: bool,
     overlay: Path | None,
     overwrite: bool,
     quiet: bool,
@@ -61,9 +67,14 @@ def process(
         end_s=end,
         layout="openface" if layout == "openface" else "rtau",
         overlay=overlay,
+        gallery=gallery,
+        key=key,
+        two_pass=two_pass,
         overwrite=overwrite,
         command=" ".join(["rtau", *sys.argv[1:]]),
     )
+    if passphrase:
+        ask_passphrase()
     console = Console(stderr=True, quiet=quiet, highlight=False)
     with known_errors(), _progress(console) as progress:
         summary = run_job(job, progress)
@@ -99,5 +110,5 @@ def _progress(console: Console) -> Iterator[Callable[[str, int, int | None], Non
         yield update
 
 
-for command in (*cli_live.COMMANDS, *cli_feed.COMMANDS):
+for command in (*cli_live.COMMANDS, *cli_gallery.COMMANDS, *cli_feed.COMMANDS):
     main.add_command(command)

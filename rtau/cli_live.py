@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.live import Live as Picture
 
 from rtau.capture import SYNTHETIC, SourceEntry, SourcesFile, cameras, check_names, open_source
-from rtau.command import fail, known_errors
-from rtau.config import Policy, load_config
-from rtau.errors import RtauError
+from rtau.command import ask_passphrase, fail, gallery_options, known_errors
+from rtau.config import Policy, load_config, with_gallery
+from rtau.errors import ConfigError, RtauError
 from rtau.feed.config import FeedConfig
 from rtau.feed.wire import DEFAULT_ENDPOINT
 from rtau.messages import AUFrame, Event, Health, Hello, Message, RunHealth
@@ -53,6 +53,7 @@ _PICTURE_EVERY_S = 0.1
 @click.option("--insecure", is_flag=True, help="Let anybody who can reach the endpoint listen.")
 @click.option("--landmarks", is_flag=True, help="Send the 478 landmarks along.")
 @click.option("--max-faces", type=click.IntRange(1, 64), help="Faces followed at once in each source.  [default: 5]")
+@gallery_options
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of the pipeline.")
 @click.option(
     "--record", type=click.Path(path_type=Path), metavar="FILE", help="Also write the rows: .csv or .parquet."
@@ -76,6 +77,9 @@ def stream(
     insecure: bool,
     landmarks: bool,
     max_faces: int | None,
+    gallery: Path | None,
+    key: Path | None,
+    passphrase: bool,
     config: Path | None,
     record: Path | None,
     overwrite: bool,
@@ -87,6 +91,8 @@ def stream(
     from rtau.live import Live
     from rtau.sinks.by_source import SourceTables
 
+    if passphrase:
+        ask_passphrase()
     with known_errors():
         given = _given(camera_names, addresses, size, fps, pixel_format, realtime, loop, policy)
         watched = None if file is None else SourcesFile(file)
@@ -98,7 +104,9 @@ def stream(
         run = load_config(config)
         faces = run.faces if max_faces is None else msgspec.structs.replace(run.faces, max_faces=max_faces)
         au = msgspec.structs.replace(run.au, landmarks=landmarks or run.au.landmarks)
-        run = msgspec.structs.replace(run, faces=faces, au=au)
+        run = msgspec.structs.replace(run, faces=faces, au=au, persons=with_gallery(run.persons, gallery, key))
+        if run.persons.baseline == "two_pass":
+            raise ConfigError("persons.baseline: two_pass needs a whole file; use online or off")
         feed = FeedConfig(
             endpoints=endpoints or (DEFAULT_ENDPOINT,),
             encoding=cast(Literal["msgpack", "json"], encoding),

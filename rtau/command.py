@@ -1,10 +1,11 @@
-"""What all commands share: known errors become one line and an exit code."""
+"""What commands share: known errors become one line and an exit code; how a gallery is named."""
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
@@ -27,3 +28,22 @@ def known_errors() -> Iterator[None]:
     except BrokenPipeError:  # the reader of stdout has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+
+
+def gallery_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--gallery, --key and --passphrase of the commands that recognise persons."""
+    path: Any = click.Path(path_type=Path)
+    for option in (
+        click.option("--passphrase", is_flag=True, help="Ask for the gallery's passphrase."),
+        click.option("--key", type=path, metavar="FILE", help="Key file of the gallery.  [default: the user's own]"),
+        click.option("--gallery", type=path, metavar="FILE", help="Recognise these persons (rtau gallery)."),
+    ):
+        command = option(command)
+    return command
+
+
+def ask_passphrase(*, twice: bool = False) -> None:
+    """Into the environment of this process and of its children, where the gallery looks for it."""
+    from rtau.gallery import PASSPHRASE
+
+    os.environ[PASSPHRASE] = click.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)

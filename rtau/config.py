@@ -10,6 +10,7 @@ from rtau.errors import ConfigError
 
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Policy = Literal["newest", "drop_oldest", "drop_latest", "wait"]
+Baseline = Literal["off", "online", "two_pass"]
 
 T = TypeVar("T")
 
@@ -63,6 +64,16 @@ class AUConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     landmarks: bool = False  # send the 478 landmarks along
 
 
+class PersonsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who is who, and what their faces look like at rest."""
+
+    gallery: str | None = None  # file of `rtau gallery`; None: nobody is recognised, nothing outlasts the run
+    key: str | None = None  # its key file; None: the user's own
+    identity: str = "default"  # `default`, an artifact folder, or one with an insightface recognition model
+    accept: Annotated[float, Meta(gt=-1, lt=1)] | None = None  # cosine from which it is the person; None: the model's
+    baseline: Baseline = "online"  # AUs relative to the resting face as it is known so far; two_pass is for files
+
+
 class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the journey is laid out over processes."""
 
@@ -78,8 +89,15 @@ class PipelineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     device: Literal["auto", "cpu", "cuda"] = "auto"
     faces: FacesConfig = FacesConfig()
     au: AUConfig = AUConfig()
+    persons: PersonsConfig = PersonsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     live: LiveConfig = LiveConfig()
+
+
+def with_gallery(config: PersonsConfig, gallery: Path | None, key: Path | None) -> PersonsConfig:
+    """What the command line names goes before what the file names."""
+    given = {"gallery": gallery, "key": key}
+    return msgspec.structs.replace(config, **{name: str(path) for name, path in given.items() if path is not None})
 
 
 def load_config(path: Path | None) -> PipelineConfig:

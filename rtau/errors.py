@@ -55,6 +55,12 @@ class FeedError(RtauError):
     exit_code = 10
 
 
+class GalleryError(RtauError):
+    """Persons cannot be enrolled or looked up: gallery, key or clip do not serve."""
+
+    exit_code = 11
+
+
 class Interrupted(RtauError):
     """The user stopped the run; what was decoded has been written."""
 

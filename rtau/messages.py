@@ -14,6 +14,8 @@ SCHEMA_VERSION = 1
 RUN = "rtau"  # in place of a source id in topics and messages about the run as a whole
 
 Point = tuple[float, float, float]
+BaselineState = Literal["none", "warming", "ready", "fixed"]  # not seen; too few looks; enough; from an enrolment
+BaselineMode = Literal["off", "online", "two_pass"]  # nothing calibrated; as known so far; from the whole clip
 
 
 class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +52,22 @@ class FaceAUs(msgspec.Struct, frozen=True, kw_only=True):
     score: float  # probability that this is a face, 0-1
     box: tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels of the displayed picture
     pose: Point  # pitch, yaw, roll in degrees; up, the subject's right, tilt to the subject's right are positive
-    occurrence: list[float]  # probability, 0-1
-    intensity: list[float]  # 0-5; >= 1 means present
+    occurrence: list[float]  # probability, 0-1; of the calibrated intensity where there is one
+    intensity: list[float]  # 0-5, as the model estimates it; >= 1 means present where nothing is calibrated
     left: list[float]  # 0-5, the subject's left; equals intensity for AUs without sides
     right: list[float]  # 0-5, the subject's right
     low_quality: bool  # too small, too turned or too unsure for AUs to be relied on
     landmarks: list[Point] | None = None  # 478 points in pixels, when asked for
+    baseline: BaselineState = "none"  # of this person's resting face: how far it is known
+    baseline_confidence: float = 0.0  # 0-1
+    calibrated: list[float] | None = None  # intensity relative to the resting face, 0-5; None unless ready or fixed
+    calibrated_left: list[float] | None = None  # likewise
+    calibrated_right: list[float] | None = None
+
+    @property
+    def shown(self) -> list[float]:
+        """The intensity that says what the face shows: the calibrated one where there is one."""
+        return self.intensity if self.calibrated is None else self.calibrated
 
 
 class AUFrame(Message, frozen=True, kw_only=True):
@@ -75,6 +87,7 @@ class AUFrame(Message, frozen=True, kw_only=True):
 EventKind = Literal[
     "track_started",
     "track_ended",
+    "person_recognised",
     "source_lost",
     "source_back",
     "source_ended",
@@ -93,6 +106,7 @@ class Event(Message, frozen=True, kw_only=True):
     track_id: int | None = None  # where a track is meant
     count: int | None = None  # how many, where frames are meant
     text: str = ""  # one line for people
+    person_id: str | None = None  # who, where a person is meant
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +154,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     weights_sha256: dict[str, str]  # role: full hash
     aus: tuple[str, ...]  # columns that are estimated, in the order of the lists in FaceAUs
     source: SourceInfo
+    baseline: BaselineMode = "off"  # what calibrated intensities are relative to
+    gallery: bool = False  # whether persons are recognised
 
 
 class AUInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +179,8 @@ UNITS = {
     "intensity": "0-5, present from 1",
     "left": "0-5, the subject's left",
     "right": "0-5, the subject's right",
+    "calibrated": "intensity 0-5 relative to the person's resting face, present from 1; likewise left and right",
+    "baseline_confidence": "0-1",
     "landmarks": "x, y in pixels of the displayed picture; z in pixels towards the back of the head",
 }
 
@@ -181,6 +199,8 @@ class Hello(Message, frozen=True, kw_only=True):
     units: dict[str, str]  # field: unit, range and sign
     landmarks: bool  # faces carry their landmarks
     source: SourceInfo
+    baseline: BaselineMode = "off"  # what calibrated intensities are relative to
+    gallery: bool = False  # whether persons are recognised
 
 
 def describe_feed(info: RunInfo, source_id: str, *, landmarks: bool = False) -> Hello:
@@ -199,6 +219,8 @@ def describe_feed(info: RunInfo, source_id: str, *, landmarks: bool = False) -> 
         units=UNITS,
         landmarks=landmarks,
         source=info.source,
+        baseline=info.baseline,
+        gallery=info.gallery,
     )
 
 

@@ -50,10 +50,11 @@ class Artifact(msgspec.Struct, frozen=True):
 
     folder: Path
     card: Card
+    file: str = "model.onnx"
 
     @property
     def onnx(self) -> Path:
-        return self.folder / "model.onnx"
+        return self.folder / self.file
 
     @property
     def label(self) -> str:

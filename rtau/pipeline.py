@@ -19,13 +19,15 @@ from rtau.decode import Decode, copy_picture, paced, view_picture
 from rtau.engines import engine_name
 from rtau.errors import SourceError
 from rtau.faces import Faces
+from rtau.identify import load_identity
 from rtau.messages import AUFrame, FaceAUs, RunInfo, SourceInfo, StageTime
 from rtau.models import load_artifact
+from rtau.persons import Persons, Seen, open_run_gallery
 from rtau.runtime.flow import Item
 from rtau.runtime.shared import SharedStage, Work
 from rtau.runtime.supervisor import Layout, Supervisor
 from rtau.runtime.worker import Slots
-from rtau.structures import AUEstimates, Frame, PictureFormat, TrackedFaces
+from rtau.structures import AUEstimates, Frame, Personal, PictureFormat, TrackedFaces
 
 
 def journey(config: PipelineConfig, source: SourceConfig) -> Iterator[AUFrame]:
@@ -61,6 +63,9 @@ def describe(config: PipelineConfig, source: SourceInfo) -> RunInfo:
         "landmarks": load_artifact(config.faces.landmarks, "landmarks"),
         "au": load_artifact(config.au.encoder, "au"),
     }
+    if config.persons.gallery is not None:
+        artifacts["identity"] = load_identity(config.persons.identity).artifact
+        open_run_gallery(config).close()
     return RunInfo(
         version=__version__,
         engine=engine_name(config.device),
@@ -68,6 +73,8 @@ def describe(config: PipelineConfig, source: SourceInfo) -> RunInfo:
         weights_sha256={role: artifact.card.sha256 for role, artifact in artifacts.items()},
         aus=artifacts["au"].card.aus,
         source=source,
+        baseline=config.persons.baseline,
+        gallery=config.persons.gallery is not None,
     )
 
 
@@ -75,6 +82,7 @@ def to_message(
     frame: Frame,
     faces: TrackedFaces,
     aus: AUEstimates,
+    personal: Personal,
     source_id: str,
     *,
     names: tuple[str, ...],
@@ -82,19 +90,25 @@ def to_message(
 ) -> AUFrame:
     """The estimates of one frame as they leave the pipeline; `names` are those of the A AUs."""
     boxes, good = faces.boxes, reliable(inter_ocular(faces.landmarks), faces.pose, faces.score)
+    known = [state in ("ready", "fixed") for state in personal.states]
     messages = [
         FaceAUs(
             track_id=int(faces.track_ids[i]),
-            person_id=None,
+            person_id=personal.person_ids[i],
             score=float(faces.score[i]),
             box=tuple(boxes[i].tolist()),
             pose=tuple(faces.pose[i].tolist()),
-            occurrence=aus.occurrence[i].tolist(),
+            occurrence=personal.occurrence[i].tolist(),
             intensity=aus.intensity[i].tolist(),
             left=aus.left[i].tolist(),
             right=aus.right[i].tolist(),
             low_quality=not good[i],
             landmarks=[tuple(point) for point in faces.landmarks[i].tolist()] if landmarks else None,
+            baseline=personal.states[i],
+            baseline_confidence=personal.confidence[i],
+            calibrated=personal.calibrated[i].max(axis=0).tolist() if known[i] else None,
+            calibrated_left=personal.calibrated[i, 0].tolist() if known[i] else None,
+            calibrated_right=personal.calibrated[i, 1].tolist() if known[i] else None,
         )
         for i in range(len(faces.track_ids))
     ]
@@ -133,8 +147,9 @@ class InProcess:
 
     def __enter__(self) -> Self:
         self._faces, self._aus = Faces(self._config), AUs(self._config)
-        self._faces.warm_up()
-        self._aus.warm_up()
+        self._persons = Persons(self._config, self._aus.card)
+        for stage in (self._faces, self._aus, self._persons):
+            stage.warm_up()
         return self
 
     def __exit__(
@@ -153,10 +168,12 @@ class InProcess:
             faces = self._faces(frame)
             found = time.perf_counter()
             (aus,) = self._aus([(frame.picture, faces)])
+            (personal,) = self._persons([Seen(self._source.source_id, frame.time_s, frame.picture, faces, aus)])
             message = to_message(
                 frame,
                 faces,
                 aus,
+                personal,
                 self._source.source_id,
                 names=self.info.aus,
                 landmarks=self._config.au.landmarks,
@@ -319,17 +336,19 @@ class FacesStage:
 
 
 class AUStage:
-    """Process `au`: crops straight from the slots of all sources, estimates, and writes the messages."""
+    """Process `au`: crops straight from the slots of all sources, estimates, recognises, and writes the messages."""
 
     def __init__(self, config: PipelineConfig) -> None:
         self._aus, self._landmarks = AUs(config), config.au.landmarks
+        self._persons = Persons(config, self._aus.card)
         self._aus.warm_up()
+        self._persons.warm_up()
 
     def open(self, source: str) -> None:
-        pass
+        self._persons.open(source)
 
     def close(self, source: str) -> None:
-        pass
+        self._persons.close(source)
 
     def __call__(self, works: list[Work]) -> list[bytes]:
         refs = [_decode_faces(work.payload) for work in works]
@@ -337,7 +356,13 @@ class AUStage:
         faces = [ref.faces() for ref in refs]
         names = self._aus.card.aus
         estimates = self._aus([(frame.picture, some) for frame, some in zip(frames, faces, strict=True)])
+        persons = self._persons(
+            [
+                Seen(work.source, frame.time_s, frame.picture, some, aus)
+                for work, frame, some, aus in zip(works, frames, faces, estimates, strict=True)
+            ]
+        )
         return [
-            _encode(to_message(frame, some, aus, work.source, names=names, landmarks=self._landmarks))
-            for frame, some, aus, work in zip(frames, faces, estimates, works, strict=True)
+            _encode(to_message(frame, some, aus, who, work.source, names=names, landmarks=self._landmarks))
+            for frame, some, aus, who, work in zip(frames, faces, estimates, persons, works, strict=True)
         ]

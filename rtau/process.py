@@ -7,14 +7,19 @@ from pathlib import Path
 
 import msgspec
 
-from rtau.config import PipelineConfig, SourceConfig, load_config
+from calibration.baseline import Level
+from rtau.config import PipelineConfig, SourceConfig, load_config, with_gallery
 from rtau.errors import DamagedSourceError, Interrupted, RtauError, WorkerError
-from rtau.messages import RunInfo, StageTime
+from rtau.gallery import gallery_errors
+from rtau.messages import AUFrame, RunInfo, StageTime
+from rtau.models import load_artifact
+from rtau.persons import kept_neutral, open_run_gallery
 from rtau.pipeline import open_run
 from rtau.signals import stop_signals
 from rtau.sinks.meta import Counts, LayoutName, State
 from rtau.sinks.overlay import check_overlay, open_overlay
 from rtau.sinks.table import check_table, open_table
+from rtau.two_pass import WholeClip
 
 Progress = Callable[[str, int, int | None], None]  # what, done, total
 
@@ -31,6 +36,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     end_s: float | None = None
     layout: LayoutName = "rtau"
     overlay: Path | None = None
+    gallery: Path | None = None
+    key: Path | None = None
+    two_pass: bool = False
     overwrite: bool = False
     command: str = ""
 
@@ -84,12 +92,20 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
             drawn = None
             if job.overlay is not None:
                 drawn = stack.enter_context(open_overlay(job.overlay, source, run.info, overwrite=job.overwrite))
+
+            def write(frame: AUFrame) -> None:
+                table.write(frame)
+                if drawn is not None:
+                    drawn.write(frame)
+
+            whole = None
+            if config.persons.baseline == "two_pass":
+                folder = None if job.out is None else job.out.absolute().parent
+                whole = stack.enter_context(WholeClip(_kept(config), folder))
             ready = time.perf_counter()
             try:
                 for done, frame in enumerate(run, 1):
-                    table.write(frame)
-                    if drawn is not None:
-                        drawn.write(frame)
+                    (write if whole is None else whole.write)(frame)
                     progress("faces and AUs", done, run.info.source.frames)
             except DamagedSourceError as error:
                 problem = DamagedSourceError(f"{error}; rows up to there were written")
@@ -98,6 +114,8 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
             finished = time.perf_counter()
             if stopped:
                 problem = Interrupted("stopped; the rows up to here are written")
+        for frame in whole or ():
+            write(frame)
         state: State = "complete" if problem is None else "interrupted" if stopped else "damaged"
         meta = table.finish(state, None if problem is None else str(problem))
         if drawn is not None:
@@ -121,6 +139,20 @@ def _settle(job: Job) -> tuple[PipelineConfig, SourceConfig]:
         config = msgspec.convert(msgspec.to_builtins(config) | {"device": job.device}, PipelineConfig)
     if job.max_faces is not None:
         config = msgspec.structs.replace(config, faces=msgspec.structs.replace(config.faces, max_faces=job.max_faces))
+    persons = with_gallery(config.persons, job.gallery, job.key)
+    if job.two_pass:
+        persons = msgspec.structs.replace(persons, baseline="two_pass")
+    config = msgspec.structs.replace(config, persons=persons)
     if job.overlay is not None or job.layout == "openface":
         config = msgspec.structs.replace(config, au=msgspec.structs.replace(config.au, landmarks=True))
     return config, SourceConfig(path=job.source, start_s=job.start_s, end_s=job.end_s)
+
+
+def _kept(config: PipelineConfig) -> dict[str, Level]:
+    """The neutral faces in the gallery, by name."""
+    if config.persons.gallery is None:
+        return {}
+    card = load_artifact(config.au.encoder, "au").card
+    with open_run_gallery(config) as gallery, gallery_errors():
+        levels = {person.name: kept_neutral(person, card) for person in gallery.persons()}
+    return {name: level for name, level in levels.items() if level is not None}

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtau.boxes import bounds
+from rtau.messages import BaselineState
 
 Float32 = NDArray[np.float32]
 
@@ -105,3 +106,13 @@ class AUEstimates(NamedTuple):
     intensity: Float32  # (F, A) in [0, 5]; 1 is the occurrence threshold
     left: Float32  # (F, A) in [0, 5], the subject's left
     right: Float32  # (F, A) in [0, 5]
+
+
+class Personal(NamedTuple):
+    """What is known of the F persons of one frame, and their AUs relative to their own resting faces."""
+
+    person_ids: list[str | None]  # (F,) None: not known
+    states: list[BaselineState]  # (F,) of the baseline; AUs are calibrated where it is ready or fixed
+    confidence: list[float]  # (F,) of the baseline, in [0, 1]
+    calibrated: Float32  # (F, 2, A) intensity in [0, 5], left, right; as estimated where nothing is calibrated
+    occurrence: Float32  # (F, A) probability in [0, 1]; follows the calibrated intensity where there is one

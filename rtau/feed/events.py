@@ -1,10 +1,12 @@
-"""What can be told from the frames of a source alone: faces that come and go."""
+"""What can be told from the frames of a source alone: faces that come and go, and who they are."""
+
+import msgspec
 
 from rtau.messages import AUFrame, Event
 
 
 class TrackEvents:
-    """`track_started` and `track_ended` of one source; frames come in order.
+    """`track_started`, `person_recognised` and `track_ended` of one source; frames come in order.
 
     A track has ended when it was not seen for longer than the tracker remembers it (`FacesConfig.memory_s`).
     """
@@ -12,6 +14,7 @@ class TrackEvents:
     def __init__(self, memory_s: float) -> None:
         self._memory_s = memory_s
         self._seen: dict[int, AUFrame] = {}  # track: the frame where it was seen last
+        self._names: dict[int, str] = {}  # track: who it was said to be
 
     def __call__(self, frame: AUFrame) -> list[Event]:
         """What happened up to this frame."""
@@ -21,6 +24,10 @@ class TrackEvents:
             if face.track_id not in self._seen:
                 events.append(_event("track_started", frame, frame.frame_index, face.track_id))
             self._seen[face.track_id] = frame
+            if face.person_id is not None and face.person_id != self._names.get(face.track_id):
+                self._names[face.track_id] = face.person_id
+                event = _event("person_recognised", frame, frame.frame_index, face.track_id)
+                events.append(msgspec.structs.replace(event, person_id=face.person_id, text=face.person_id))
         return events
 
     def end(self, frame: AUFrame) -> list[Event]:
@@ -32,6 +39,7 @@ class TrackEvents:
         return not 0 <= frame.time_s - last.time_s <= self._memory_s
 
     def _ended(self, track: int, frame: AUFrame) -> Event:
+        self._names.pop(track, None)
         return _event("track_ended", frame, self._seen.pop(track).frame_index, track)
 
 

@@ -126,8 +126,8 @@ class _Source:
 
 
 def _estimates(frame: AUFrame, face: FaceAUs) -> list[tuple[str, float, float]]:
-    """AU, probability, intensity."""
-    return list(zip(map(printable, frame.aus), face.occurrence, face.intensity, strict=False))
+    """AU, probability, intensity: relative to the resting face where that is known."""
+    return list(zip(map(printable, frame.aus), face.occurrence, face.shown, strict=False))
 
 
 def _bar(intensity: float) -> str:

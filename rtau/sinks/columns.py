@@ -32,7 +32,7 @@ UNITS = {
     "frame": "count from 0 of decoded frames",
     "pts_s": "seconds in the source's clock (presentation timestamp * time base)",
     "track_id": "count from 1; stable while the face stays",
-    "person_id": "text; empty until an identity is known",
+    "person_id": "text, a name of the gallery; empty where nobody was recognised",
     "face_score": "probability 0-1 that this is a face",
     "x0, y0, x1, y1": "pixels of the displayed picture, origin top left; bounding box of the 478 landmarks",
     "pitch_deg": "degrees, up is positive",
@@ -40,8 +40,11 @@ UNITS = {
     "roll_deg": "degrees, tilt to the subject's right (counter-clockwise in the image) is positive",
     "AUxx_p": "probability 0-1 of occurrence",
     "AUxx_r": "intensity 0-5, 1 is a trace and the threshold of occurrence",
-    "AUxx_c": "0 or 1, 1 where AUxx_r >= 1 and AUxx_p >= 0.5",
+    "AUxx_c": "0 or 1, 1 where AUxx_p >= 0.5 and the intensity >= 1: AUxx_n where it is given, else AUxx_r",
     "AUxxL_r, AUxxR_r": "intensity 0-5 of the subject's left and right side",
+    "baseline": "none, warming, ready or fixed: how far the person's resting face is known",
+    "baseline_confidence": "0-1",
+    "AUxx_n, AUxxL_n, AUxxR_n": "intensity 0-5 relative to the resting (neutral) face; empty unless ready or fixed",
     "reason": "empty, no_face, low_quality or decode_error",
 }
 
@@ -57,6 +60,9 @@ class RtauLayout:
         for au in CATALOGUE:
             columns += [Column(f"{au.column}_p", 4), Column(f"{au.column}_r", 3), Column(f"{au.column}_c", 0)]
         columns += [Column(f"{au.column}{side}_r", 3) for au in CATALOGUE if au.sided for side in "LR"]
+        columns += [Column("baseline"), Column("baseline_confidence", 3)]
+        columns += [Column(f"{au.column}_n", 3) for au in CATALOGUE]
+        columns += [Column(f"{au.column}{side}_n", 3) for au in CATALOGUE if au.sided for side in "LR"]
         self.columns = (*columns, Column("reason"))
         place = {column.name: i for i, column in enumerate(self.columns)}
         sided = [a for a, name in enumerate(info.aus) if f"{name}L_r" in place]
@@ -66,6 +72,11 @@ class RtauLayout:
             *(place[f"{name}_c"] for name in info.aus),
             *(place[f"{name}_r"] for name in info.aus),
             *(place[f"{info.aus[a]}{side}_r"] for side in "LR" for a in sided),
+        ]
+        self._baseline = place["baseline"]
+        self._calibrated_places = [  # of the values of `_calibrated`
+            *(place[f"{name}_n"] for name in info.aus),
+            *(place[f"{info.aus[a]}{side}_n"] for side in "LR" for a in sided),
         ]
 
     def rows(self, frame: AUFrame) -> Iterator[Row]:
@@ -77,6 +88,9 @@ class RtauLayout:
             row += [None] * (width - len(row))
             for place, value in zip(self._places, self._estimates(face), strict=True):
                 row[place] = value
+            row[self._baseline : self._baseline + 2] = [face.baseline, round(face.baseline_confidence, 3)]
+            for place, value in zip(self._calibrated_places, self._calibrated(face), strict=False):
+                row[place] = value
             row[-1] = "low_quality" if face.low_quality else ""
             yield row
         if not frame.faces:
@@ -84,15 +98,23 @@ class RtauLayout:
 
     def _estimates(self, face: FaceAUs) -> Sequence[int | float]:
         """In the order of `_places`: occurrence, presence, intensity, left of the sided AUs, right of them."""
-        intensity = np.array(face.intensity)
-        sides = np.array((face.left, face.right))[:, self._sided]
-        present = intensity >= OCCURRENCE_INTENSITY
-        strengths = np.concatenate((intensity, sides.ravel()))
+        present = np.array(face.shown) >= OCCURRENCE_INTENSITY
         return [
             *on_its_side(np.array(face.occurrence), 0.5, present, 4),
             *present.astype(int).tolist(),
-            *on_its_side(strengths, OCCURRENCE_INTENSITY, strengths >= OCCURRENCE_INTENSITY, 3),
+            *self._strengths(face.intensity, face.left, face.right),
         ]
+
+    def _calibrated(self, face: FaceAUs) -> Sequence[float]:
+        """In the order of `_calibrated_places`; nothing where nothing is calibrated."""
+        if face.calibrated is None or face.calibrated_left is None or face.calibrated_right is None:
+            return []
+        return self._strengths(face.calibrated, face.calibrated_left, face.calibrated_right)
+
+    def _strengths(self, intensity: list[float], left: list[float], right: list[float]) -> list[float]:
+        """Intensity, left of the sided AUs, right of them."""
+        strengths = np.concatenate((intensity, np.array((left, right))[:, self._sided].ravel()))
+        return on_its_side(strengths, OCCURRENCE_INTENSITY, strengths >= OCCURRENCE_INTENSITY, 3)
 
 
 def plain(values: NDArray[np.float64], digits: int) -> list[float]:

@@ -16,6 +16,7 @@ Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # RGB
 
 MAX_COLUMNS = 6  # faces whose AUs are shown at once; further ones get their box only
+_MAX_NAME = 14  # letters
 _MIN_HEIGHT = 300  # smaller pictures are enlarged until the panel can be read
 _TRACKS: tuple[Colour, ...] = (
     (94, 201, 255), (255, 170, 70), (126, 217, 87), (255, 120, 150), (190, 150, 255), (245, 220, 80),
@@ -108,21 +109,22 @@ class _Panel:
 
     def _draw_column(self, area: Image, face: FaceAUs, middle: int) -> None:
         colour = _colour(face.track_id)
-        self._write(area, f"#{face.track_id}", middle - self._half, 0, colour)
+        self._write(area, _name(face), middle - self._half, 0, colour)
         if face.low_quality:
             self._write(area, "low quality", middle - self._half, 1, _FAINT_TEXT)
         thick = max(2, self._row // 2)
+        left, right = face.calibrated_left or face.left, face.calibrated_right or face.right
         for i, au in enumerate(self._aus):
             y = (i + 3) * self._row + (self._row - thick) // 2
-            for value, sign in ((face.right[i], -1), (face.left[i], 1)):
+            for value, sign in ((right[i], -1), (left[i], 1)):
                 present = value >= OCCURRENCE_INTENSITY and not face.low_quality
                 gap = 1 if au.sided else 0
                 ends = sorted((middle + sign * gap, middle + sign * (gap + self._length(value))))
                 if ends[1] - ends[0] >= 1:
                     cv2.rectangle(area, (ends[0], y), (ends[1], y + thick - 1), colour if present else _DIM, -1)
-            strong = face.intensity[i] >= OCCURRENCE_INTENSITY and not face.low_quality
+            strong = face.shown[i] >= OCCURRENCE_INTENSITY and not face.low_quality
             x = middle + self._half + self._row // 2
-            self._write(area, f"{face.intensity[i]:.1f}", x, i + 3, _TEXT if strong else _FAINT_TEXT)
+            self._write(area, f"{face.shown[i]:.1f}", x, i + 3, _TEXT if strong else _FAINT_TEXT)
 
     def _length(self, intensity: float) -> int:
         return round(min(max(intensity, 0.0), 5.0) / 5 * self._half)
@@ -143,10 +145,16 @@ def _draw_face(picture: Image, face: FaceAUs, points: Float32, zoom: int) -> Non
     nose = points[1] * zoom if len(points) else np.array([(x0 + x1) / 2, (y0 + y1) / 2])
     _draw_axes(picture, face, nose, side * 0.45, thick)
     letter = min(max(10, side // 14), 26)
-    label = f"#{face.track_id}"
+    label = _name(face)
     top = y0 - letter * 3 // 2 if y0 >= letter * 3 // 2 else y0
     cv2.rectangle(picture, (x0, top), (x0 + _text_width(label, letter) + letter, top + letter * 3 // 2), colour, -1)
     _write(picture, label, (x0 + letter // 2, top + letter * 5 // 4), letter, _GROUND)
+
+
+def _name(face: FaceAUs) -> str:
+    """The person as far as the font knows the letters, or the track's number."""
+    known = (face.person_id or "").encode("ascii", "replace").decode()[:_MAX_NAME]
+    return known or f"#{face.track_id}"
 
 
 def _draw_points(picture: Image, points: Float32, size: int, colour: Colour) -> None:

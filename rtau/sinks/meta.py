@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from rtau.facs import AU_COLUMNS
-from rtau.messages import RunInfo, SourceInfo
+from rtau.messages import BaselineMode, RunInfo, SourceInfo
 from rtau.sinks.columns import Layout
 
 LayoutName = Literal["rtau", "openface"]
@@ -42,6 +42,8 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     not_estimated: tuple[str, ...]  # AUs of the catalogue that these weights do not know: empty cells, or no columns
     units: dict[str, str]
     source: SourceInfo
+    baseline: BaselineMode  # what calibrated intensities are relative to; two_pass: the whole clip, later frames too
+    gallery: bool  # whether persons were looked up
     state: State | None = None  # `damaged`: the input broke off; `interrupted`: the user stopped the run
     problem: str | None = None  # the line that was printed when the state is not `complete`
     counts: Counts | None = None
@@ -59,6 +61,8 @@ def describe_table(info: RunInfo, name: LayoutName, layout: Layout, command: str
         not_estimated=tuple(au for au in AU_COLUMNS if au not in info.aus),
         units=layout.units,
         source=info.source,
+        baseline=info.baseline,
+        gallery=info.gallery,
     )
 
 

@@ -38,7 +38,7 @@ UNITS = {
     "success": "0 or 1; with 0 all other values are 0",
     "pose_Rx, pose_Ry, pose_Rz": "radians about x (right), y (down), z (away from the camera), R = Rx Ry Rz",
     "x_0..x_67, y_0..y_67": "pixels of the displayed picture, origin top left",
-    "AUxx_r": "intensity 0-5, 1 is the threshold of presence",
+    "AUxx_r": "intensity 0-5, 1 is the threshold of presence; relative to the resting face where that is known",
     "AUxx_c": "0 or 1, 1 where AUxx_r >= 1",
 }
 
@@ -85,7 +85,7 @@ class OpenFaceLayout:
         if face.landmarks is None:
             raise ValueError("the OpenFace layout needs landmarks: run with au.landmarks")
         points = np.array(face.landmarks)[list(MESH_OF_68), :2]
-        intensity = np.array(face.intensity)
+        intensity = np.array(face.shown)
         present = intensity >= OCCURRENCE_INTENSITY
         row: Row = []
         row += plain(np.array(openface_angles(face.pose)), 3)

@@ -13,8 +13,8 @@ from train.synthesis.scene import Scene, draw_scene, posed
 from train.synthesis.seeds import generator
 
 FPS = 30
-_REST = Drawn({}, {}, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), lips_shut=False)
-_BLINK = (2.0, 4.5, 5.0, 4.0, 2.0, 0.7)  # AU43 over the frames of a blink
+REST = Drawn({}, {}, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), lips_shut=False)
+BLINK = (2.0, 4.5, 5.0, 4.0, 2.0, 0.7)  # AU43 over the frames of a blink
 
 
 def sequence(renderer: Renderer, person: Person, frames: int, size: int) -> Iterator[Sample]:
@@ -24,17 +24,17 @@ def sequence(renderer: Renderer, person: Person, frames: int, size: int) -> Iter
     scene = draw_scene(generator("scene", dataset, who, 0), size, person.shine, frontal=True)
     drift = np.cumsum(rng.normal(0, 0.25, (frames, 3)), axis=0) * 0.6
     drift -= np.linspace(0, 1, frames)[:, None] * drift[-1]
-    wanted, now = _REST, 0
+    wanted, now = REST, 0
     path: list[Drawn] = []
     while len(path) < frames:
-        before, wanted = wanted, draw(rng) if now % 2 == 0 or rng.random() < 0.5 else _REST
+        before, wanted = wanted, draw(rng) if now % 2 == 0 or rng.random() < 0.5 else REST
         onset, hold = int(rng.integers(5, 22)), int(rng.integers(6, 30))
         ease = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, onset))
-        path += [_between(before, wanted, float(t)) for t in ease] + [wanted] * hold
+        path += [between(before, wanted, float(t)) for t in ease] + [wanted] * hold
         now += 1
     blinks = np.zeros(frames)
     for start in np.cumsum(rng.exponential(3.0 * FPS, 1 + frames // FPS)).astype(int):
-        for i, value in enumerate(_BLINK):
+        for i, value in enumerate(BLINK):
             if start + i < frames:
                 blinks[start + i] = value
     for t in range(frames):
@@ -42,15 +42,15 @@ def sequence(renderer: Renderer, person: Person, frames: int, size: int) -> Iter
         if blinks[t]:
             right, left = ({**side, 43: max(float(blinks[t]), side.get(43, 0.0))} for side in (drawn.right, drawn.left))
             drawn = drawn._replace(right=right, left=left)
-        yield picture(renderer, person, drawn, _turned(scene, drift[t]), t, take=0, frontal=True)
+        yield picture(renderer, person, drawn, turned(scene, drift[t]), t, take=0, frontal=True)
 
 
-def _turned(scene: Scene, by_degrees: NDArray[np.floating]) -> Scene:
+def turned(scene: Scene, by_degrees: NDArray[np.floating]) -> Scene:
     pitch, yaw, roll = (float(v) for v in np.array(scene.pose) + by_degrees)
     return posed(scene, (pitch, yaw, roll))
 
 
-def _between(a: Drawn, b: Drawn, t: float) -> Drawn:
+def between(a: Drawn, b: Drawn, t: float) -> Drawn:
     def mixed(x: dict[int, float], y: dict[int, float]) -> dict[int, float]:
         return {au: (1 - t) * x.get(au, 0.0) + t * y.get(au, 0.0) for au in {*x, *y}}
 

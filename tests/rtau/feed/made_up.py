@@ -1,6 +1,7 @@
 """One message of each kind with invented numbers, and a publisher for them on a free port.
 
-`python -m tests.rtau.feed.made_up` writes the golden bytes of the present schema; never overwrite those of an old one.
+`python -m tests.rtau.feed.made_up` writes the golden bytes of the present state of the schema; give `GOLDEN_NOW`
+another name when fields have come, and never overwrite the bytes of an earlier state.
 """
 
 import time
@@ -18,6 +19,7 @@ from rtau.feed.publisher import Publisher
 from rtau.feed.wire import AnyMessage, encoder
 from rtau.messages import (
     SCHEMA_VERSION,
+    UNITS,
     AUFrame,
     Event,
     FaceAUs,
@@ -32,6 +34,7 @@ from rtau.messages import (
 )
 
 GOLDEN = Path(__file__).parent / "golden"
+GOLDEN_NOW = GOLDEN / "schema_1_persons"  # with recognised persons and their baselines
 
 AUS = ("AU06", "AU12", "AU25")
 
@@ -134,7 +137,8 @@ def run_health() -> RunHealth:
 def examples() -> dict[str, AnyMessage]:
     """One message for each golden file, with every field given."""
     stamped = {"seq": 7, "t_publish_ns": 5_012_345_678}
-    catalogue_too = msgspec.structs.replace(hello(), run_id="00ff00ff00ff00ff", **stamped)
+    units = {name: unit for name, unit in UNITS.items() if "calibrated" not in name and "baseline" not in name}
+    catalogue_too = msgspec.structs.replace(hello(), run_id="00ff00ff00ff00ff", units=units, **stamped)
     assert len(catalogue_too.catalogue) == len(AU_COLUMNS)
     return {
         "au": frame(3, face(), face(2, person_id="ada", low_quality=True, landmarks=[(1.5, 2.5, -0.5)]), **stamped),
@@ -142,6 +146,25 @@ def examples() -> dict[str, AnyMessage]:
         "health": msgspec.structs.replace(health(), **stamped),
         "run_health": msgspec.structs.replace(run_health(), **stamped),
         "hello": catalogue_too,
+    }
+
+
+def examples_now() -> dict[str, AnyMessage]:
+    """The same with the fields that have come since the first golden bytes."""
+    known = face(
+        3,
+        person_id="ada",
+        baseline="fixed",
+        baseline_confidence=0.875,
+        calibrated=[2.25, 3.0, 0.0],
+        calibrated_left=[2.25, 3.0, 0.0],
+        calibrated_right=[2.0, 2.5, 0.0],
+    )
+    first = examples()
+    return first | {
+        "au": msgspec.structs.replace(first["au"], faces=[face(), known]),
+        "event": msgspec.structs.replace(first["event"], kind="person_recognised", person_id="ada"),
+        "hello": msgspec.structs.replace(first["hello"], baseline="online", gallery=True, units=UNITS),
     }
 
 
@@ -169,8 +192,8 @@ def wait_until_quiet(subscription: Subscription, moment_s: float = 0.2) -> None:
 
 
 if __name__ == "__main__":
-    folder = GOLDEN / f"schema_{SCHEMA_VERSION}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, message in examples().items():
-        (folder / f"{name}.msgpack").write_bytes(encoder("msgpack")(message))
-        (folder / f"{name}.json").write_bytes(encoder("json")(message))
+    assert SCHEMA_VERSION == 1
+    GOLDEN_NOW.mkdir(parents=True, exist_ok=True)
+    for name, message in examples_now().items():
+        (GOLDEN_NOW / f"{name}.msgpack").write_bytes(encoder("msgpack")(message))
+        (GOLDEN_NOW / f"{name}.json").write_bytes(encoder("json")(message))

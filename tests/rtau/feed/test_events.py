@@ -25,3 +25,15 @@ def test_a_source_whose_clock_begins_anew_has_new_tracks() -> None:
     tell(made_up.frame(100, ONE))
     again = made_up.frame(101, ONE, time_s=0.0)
     assert [(event.kind, event.frame_index) for event in tell(again)] == [("track_ended", 100), ("track_started", 101)]
+
+
+def test_a_person_is_announced_once_a_track_and_again_when_the_name_changes() -> None:
+    tell = TrackEvents(memory_s=1.0)
+    ada, bob = made_up.face(1, person_id="ada"), made_up.face(1, person_id="bob")
+    told = []
+    for index, face in enumerate((ONE, ada, ada, ONE, ada, bob)):
+        told += [(e.frame_index, e.track_id, e.person_id) for e in tell(made_up.frame(index, face)) if e.person_id]
+    assert told == [(1, 1, "ada"), (5, 1, "bob")]
+    tell(made_up.frame(500))
+    again = tell(made_up.frame(501, made_up.face(2, person_id="bob")))
+    assert [(e.kind, e.person_id) for e in again] == [("track_started", None), ("person_recognised", "bob")]

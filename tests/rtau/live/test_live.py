@@ -7,13 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rtau.config import AUConfig, PipelineConfig, SourceConfig
+from calibration.gallery import Gallery, Secret
+from calibration.profile import Profile, to_bytes
+from rtau.config import AUConfig, PersonsConfig, PipelineConfig, SourceConfig
+from rtau.enrol import enrol
 from rtau.errors import SourceError
 from rtau.live import Live
 from rtau.messages import AUFrame, Event, Health, Message
 from rtau.pipeline import journey
 from tests.rtau import film
-from tests.rtau.live.following import follow, frames, kinds, left_over
+from tests.rtau.live.following import QUICK, follow, frames, kinds, left_over
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +129,21 @@ def test_a_missing_file_ends_its_source_only(clip: Path) -> None:
     assert kinds(heard, "a") == ["source_ended"]
     assert isinstance(live.counts["a"].problem, SourceError)
     assert len(frames(heard, "b")) == 30
+
+
+def test_a_live_person_is_announced_and_the_frames_are_those_of_the_file(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RTAU_GALLERY_PASSPHRASE", "quick brown fox")
+    found = enrol(QUICK, SourceConfig(path=str(clip)))
+    eileen = Profile(name="eileen", embeddings=(to_bytes(found.embedding),), enrolled=("2026-11-26",))
+    with Gallery(
+        tmp_path / "people.db", Secret(passphrase="quick brown fox"), found.identity_model, create=True
+    ) as made:
+        made.add([eileen])
+    config = msgspec.structs.replace(QUICK, persons=PersonsConfig(gallery=str(tmp_path / "people.db")))
+    _, heard = follow([SourceConfig(path=str(clip))], config=config)
+    assert [untimed(f) for f in frames(heard)] == [untimed(f) for f in journey(config, SourceConfig(path=str(clip)))]
+    told = [m for m in heard if isinstance(m, Event) and m.kind == "person_recognised"]
+    assert [(event.person_id, event.track_id) for event in told] == [("eileen", 1)]
+    assert frames(heard)[-1].faces[0].person_id == "eileen"

@@ -28,7 +28,9 @@ def test_columns_stand_in_the_promised_order() -> None:
     )
     assert "AU15_p,AU15_r,AU15_c,AU17_p,AU17_r,AU17_c,AU18_p," in header
     assert ",AU43_p,AU43_r,AU43_c,AU01L_r,AU01R_r,AU02L_r,AU02R_r," in header
-    assert header.endswith("AU20L_r,AU20R_r,AU43L_r,AU43R_r,reason")
+    assert "AU20L_r,AU20R_r,AU43L_r,AU43R_r,baseline,baseline_confidence,AU01_n,AU02_n,AU04_n," in header
+    assert ",AU28_n,AU43_n,AU01L_n,AU01R_n,AU02L_n,AU02R_n," in header
+    assert header.endswith("AU20L_n,AU20R_n,AU43L_n,AU43R_n,reason")
     assert [name[:4] for name in names if name.endswith("_p")] == list(AU_COLUMNS)
     assert len(names) == len(set(names))
 
@@ -41,6 +43,30 @@ def test_sides_and_values_stand_under_their_names() -> None:
     assert (row["x0"], row["y0"], row["x1"], row["y1"]) == (10.0, 20.12, 110.0, 140.0)
     assert (row["pitch_deg"], row["yaw_deg"], row["roll_deg"]) == (3.0, -20.0, 5.0)
     assert row["reason"] == ""
+
+
+def test_presence_follows_the_calibrated_intensity_where_there_is_one() -> None:
+    known = face(
+        intensity={"AU12L": 2.5, "AU12R": 0.5, "AU04": 0.5},
+        person_id="ada",
+        baseline="ready",
+        baseline_confidence=0.87654,
+        occurrence=[0.4 if au == "AU12" else 0.7 if au == "AU04" else 0.1 for au in AU_COLUMNS],
+        calibrated=[0.9 if au == "AU12" else 1.2 if au == "AU04" else 0.0 for au in AU_COLUMNS],
+        calibrated_left=[0.9 if au == "AU12" else 0.2 if au == "AU04" else 0.0 for au in AU_COLUMNS],
+        calibrated_right=[0.3 if au == "AU12" else 1.2 if au == "AU04" else 0.0 for au in AU_COLUMNS],
+    )
+    row = cells(frame(0, known), RtauLayout(run_info()))
+    assert (row["person_id"], row["baseline"], row["baseline_confidence"]) == ("ada", "ready", 0.877)
+    assert (row["AU12_r"], row["AU12_n"], row["AU12L_n"], row["AU12R_n"], row["AU12_c"]) == (2.5, 0.9, 0.9, 0.3, 0)
+    assert (row["AU04_r"], row["AU04_n"], row["AU04R_n"], row["AU04_c"], row["AU04_p"]) == (0.5, 1.2, 1.2, 1, 0.7)
+
+
+def test_nothing_is_calibrated_while_the_baseline_warms_up() -> None:
+    row = cells(frame(0, face(baseline="warming", baseline_confidence=0.5)), RtauLayout(run_info()))
+    assert (row["baseline"], row["baseline_confidence"], row["AU12_n"], row["AU12L_n"]) == ("warming", 0.5, None, None)
+    (nobody,) = RtauLayout(run_info()).rows(frame(1))
+    assert set(nobody[2:-1]) == {None}
 
 
 def test_aus_in_another_order_or_missing_keep_their_columns() -> None:
