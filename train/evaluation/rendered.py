@@ -146,7 +146,7 @@ def untrusted(found: dict[str, Scores]) -> list[str]:
 def figures(estimates: Estimates) -> list[Figure]:
     """The section of the report."""
     found = scores(estimates)
-    auc, icc = (float(np.nanmean([getattr(s, name) for s in found.values()])) for name in ("auc", "icc"))
+    auc, icc = _means(found)
     bins = reliability(estimates)
     said = ", ".join(f"{each.said:.2f} is {each.true:.2f}" for each in bins)
     not_yet = untrusted(found)
@@ -159,14 +159,25 @@ def figures(estimates: Estimates) -> list[Figure]:
         Figure("expected calibration error, all AUs", f"{calibration_error(bins):.3f}"),
     ]
     for name, who in estimates.groups.items():
-        group = scores(estimates.some(who))
-        auc, icc = (float(np.nanmean([getattr(s, name) for s in group.values()])) for name in ("auc", "icc"))
-        lines.append(Figure(f"{name}, {int(who.sum())} pictures", f"mean AUC {auc:.3f}, mean ICC {icc:.3f}"))
+        if not who.any():
+            continue
+        group_auc, group_icc = _means(scores(estimates.some(who)))
+        text = f"mean AUC {group_auc:.3f}, mean ICC {group_icc:.3f}"
+        lines.append(Figure(f"{name}, {int(who.sum())} pictures", text))
     for au, s in found.items():
         error = calibration_error(reliability(estimates, (au,)))
         text = f"AUC {s.auc:.3f}, F1 {s.f1:.2f}, ICC left {s.icc_left:.2f}, right {s.icc_right:.2f}"
         lines.append(Figure(au, f"{text}, calibration error {error:.2f}, {s.shown} shown"))
     return lines
+
+
+def _means(found: dict[str, Scores]) -> tuple[float, float]:
+    """Mean area and mean agreement of the AUs that have them; NaN where none has."""
+    means = []
+    for name in ("auc", "icc"):
+        values = [value for value in (getattr(s, name) for s in found.values()) if np.isfinite(value)]
+        means.append(float(np.mean(values)) if values else float("nan"))
+    return means[0], means[1]
 
 
 def card_metrics(found: dict[str, Scores]) -> dict[str, float]:
@@ -175,6 +186,7 @@ def card_metrics(found: dict[str, Scores]) -> dict[str, float]:
         f"pipeline_renders_{name}_{au}": round(getattr(s, name), 3)
         for au, s in found.items()
         for name in ("auc", "f1", "icc_left", "icc_right")
+        if np.isfinite(getattr(s, name))
     }
 
 

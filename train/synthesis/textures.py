@@ -288,7 +288,7 @@ def _marks(albedo: Float32, rng: Generator, dark: float) -> None:
             cv2.circle(
                 spots, (int(x * 16), int(y * 16)), int(radius * 16), int(rng.integers(90, 230)), -1, cv2.LINE_AA, 4
             )
-        _tint(albedo, spots / np.float32(255), np.array(colour, np.float32), 1.0)
+        _tint(albedo, (spots / 255).astype(np.float32), np.array(colour, np.float32), 1.0)
 
 
 def _make_up(albedo: Float32, m: Masks, rng: Generator, brightness: float) -> None:

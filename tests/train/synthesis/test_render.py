@@ -17,7 +17,7 @@ from train.synthesis.sample import Sample, picture, render
 from train.synthesis.scene import draw_scene, posed
 from train.synthesis.seeds import generator
 from train.synthesis.sensor import compose
-from train.synthesis.shards import Plan, RenderConfig, _render_shard, _write_index, read_shards
+from train.synthesis.shards import Plan, RenderConfig, _render_shard, _write_index, read_shards, render_all
 from train.synthesis.textures import draw_look, paint, places
 
 pytestmark = pytest.mark.skipif(not assets_folder().is_dir(), reason="the face model is not here")
@@ -137,6 +137,19 @@ def test_shards_are_read_as_they_were_rendered(tmp_path: Path) -> None:
     assert len(shard.jpegs) == 4
     assert shard.labels["person"].tolist() == [0, 0, 1, 1]
     assert {path.suffix for path in tmp_path.iterdir()} == {".tar", ".npz", ".jpg", ".parquet"}
+
+
+def test_two_workers_make_the_bytes_of_one(tmp_path: Path) -> None:
+    alone, together = (
+        RenderConfig(out=str(tmp_path / name), split="test", persons=2, pictures=1, persons_a_shard=1, size=64)
+        for name in ("alone", "together")
+    )
+    render_all(together, assets_folder(), 2, lambda done, count, rate: None)
+    Path(alone.out).mkdir()
+    for shard in (1, 0):
+        _render_shard(Plan(alone, assets_folder(), shard))
+    for name in ("00000.tar", "00001.tar"):
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "together" / name).read_bytes()
 
 
 def test_raised_and_lowered_brows_move_their_inner_ends(renderer: Renderer, person: Person) -> None:
