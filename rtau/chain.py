@@ -122,13 +122,13 @@ class Chain(threading.Thread):
             self._run = None
 
     def _died(self, error: WorkerError) -> Closed:
-        """A few deaths within a window are restarted; more of them, or one that loses rows, are fatal."""
+        """A few deaths within a window cost a restart each; more of them stop the run."""
         now = time.monotonic()
         self._deaths.append(now)
         while self._deaths[0] < now - self._live.restart_window_s:
             self._deaths.popleft()
-        lossless = self._source.policy == "wait"  # a second start would give frames twice
-        if not lossless and len(self._deaths) <= self._live.max_restarts:
+        twice = self._source.policy == "wait" and not self._again  # a second start would give a file's frames twice
+        if not twice and len(self._deaths) <= self._live.max_restarts:
             return Closed("worker_restarted", str(error), None, final=False)
         often = "" if len(self._deaths) == 1 else f"processes died {len(self._deaths)} times; the last time "
         fatal = WorkerError(f"{self.source_id}: {often}{error}")

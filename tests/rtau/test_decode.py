@@ -218,7 +218,7 @@ def test_a_cut_in_the_middle_gives_the_frames_up_to_there(tmp_path: Path, name: 
     cut = tmp_path / name
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     frames: list[Frame] = []
-    with Decode(SourceConfig(path=str(cut))) as decode, pytest.raises(DamagedSourceError, match="up to there"):
+    with Decode(SourceConfig(path=str(cut))) as decode, pytest.raises(DamagedSourceError, match="the file is cut off"):
         frames.extend(decode)
     good = [frame for frame in frames if frame.picture is not None]
     assert 20 < len(good) < 95

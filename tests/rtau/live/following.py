@@ -1,9 +1,6 @@
 """Live runs for the tests: what was heard of them, and nothing left behind."""
 
-import contextlib
-import re
 from collections.abc import Callable
-from pathlib import Path
 
 from rtau.config import LiveConfig, PipelineConfig, SourceConfig
 from rtau.feed.config import FeedConfig
@@ -12,16 +9,6 @@ from rtau.live import Live
 from rtau.messages import AUFrame, Event, Message
 
 QUICK = PipelineConfig(live=LiveConfig(first_pause_s=0.05, stall_timeout_s=5.0))
-
-
-def left_over() -> set[str]:
-    """Segments of shared memory that no process uses any more; other runs on this machine keep theirs in use."""
-    shared = Path("/dev/shm")
-    names = {path.name for path in shared.glob("psm_*")} if shared.is_dir() else set()
-    for maps in Path("/proc").glob("[0-9]*/maps") if names else []:
-        with contextlib.suppress(OSError):
-            names -= set(re.findall(r"/dev/shm/(psm_\w+)$", maps.read_text(), re.MULTILINE))
-    return {name for name in names if (shared / name).exists()}
 
 
 def follow(

@@ -16,7 +16,8 @@ from rtau.live import Live
 from rtau.messages import AUFrame, Event, Health, Message
 from rtau.pipeline import journey
 from tests.rtau import film
-from tests.rtau.live.following import QUICK, follow, frames, kinds, left_over
+from tests.rtau.leftovers import left_over
+from tests.rtau.live.following import QUICK, follow, frames, kinds
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,9 @@ from rtau.messages import AUFrame, Event, Health, Message, RunHealth
 from rtau.runtime.shared import SharedStage
 from rtau.runtime.supervisor import Layout
 from tests.rtau import film
+from tests.rtau.leftovers import left_over
 from tests.rtau.live import servers, stages
-from tests.rtau.live.following import QUICK, follow, frames, kinds, left_over
+from tests.rtau.live.following import QUICK, follow, frames, kinds
 
 
 @pytest.fixture(scope="module")

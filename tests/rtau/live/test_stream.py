@@ -15,7 +15,7 @@ import pytest
 import rtau
 from rtau.messages import AUFrame, Event
 from tests.rtau import film
-from tests.rtau.live.following import left_over
+from tests.rtau.leftovers import left_over
 
 
 @pytest.fixture(scope="module")

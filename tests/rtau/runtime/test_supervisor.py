@@ -1,28 +1,23 @@
-import os
 import threading
 import time
 from functools import partial
-from pathlib import Path
 
 import psutil
 import pytest
 
 from rtau.errors import DamagedSourceError, Interrupted, ModelError, SourceError, WorkerError
+from tests.rtau.leftovers import left_over
 from tests.rtau.runtime import chains
 from tests.rtau.runtime.chains import supervisor
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind():
-    before = _segments()
+    before = left_over()
     yield
     left = [child for child in psutil.Process().children(recursive=True) if "resource_tracker" not in _command(child)]
     assert not left
-    assert _segments() == before
-
-
-def _segments() -> set[str]:
-    return {path.name for path in Path("/dev/shm").glob("psm_*")} if os.path.isdir("/dev/shm") else set()
+    assert left_over() <= before
 
 
 def _command(process: psutil.Process) -> str:
