@@ -22,10 +22,10 @@ MARGIN = 0.05  # by which a person must be nearer than the next one, and than an
 AT_ONCE = 0.1  # so much above the threshold one look is enough
 LEAVE = 0.12  # so far below the threshold a name is given up
 _FADE = 0.9  # what earlier looks still count at each new one
-_EVERY_S = 0.3  # between looks at a face that is not known yet
+EVERY_S = 0.3  # between looks at a face that is not known yet
 _SELDOM_S = 2.0  # the same, after this many looks in vain:
 _IN_VAIN = 12
-_KNOWN_S = 5.0  # between looks at a person
+KNOWN_S = 5.0  # between looks at a person
 
 
 class Likeness(NamedTuple):
@@ -58,7 +58,7 @@ class Recogniser(Generic[Key]):
         track = self._tracks.get(key)
         if track is None:
             return bool(self._index.persons)
-        pause_s = _KNOWN_S if track.uid is not None else _SELDOM_S if track.looks >= _IN_VAIN else _EVERY_S
+        pause_s = KNOWN_S if track.uid is not None else _SELDOM_S if track.looks >= _IN_VAIN else EVERY_S
         return bool(self._index.persons) and not 0 <= time_s - track.last_s < pause_s
 
     def look(self, key: Key, time_s: float, embedding: Float32, weight: float) -> None:

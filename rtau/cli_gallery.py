@@ -2,7 +2,8 @@
 
 import contextlib
 import datetime
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,26 +22,43 @@ class _Place(NamedTuple):
     key: Path | None
 
 
+def _on_gallery(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that works on a gallery: --gallery, --key and --passphrase become its first argument."""
+
+    @click.option(
+        "--gallery",
+        "path",
+        type=click.Path(path_type=Path),
+        default=_DEFAULT,
+        envvar="RTAU_GALLERY",
+        show_default=True,
+        metavar="FILE",
+        help="The gallery; also $RTAU_GALLERY.",
+    )
+    @click.option(
+        "--key",
+        type=click.Path(path_type=Path),
+        envvar="RTAU_GALLERY_KEY",
+        metavar="FILE",
+        help="Its key file; also $RTAU_GALLERY_KEY.  [default: the user's own]",
+    )
+    @click.option("--passphrase", is_flag=True, help="Ask for a passphrase instead; also $RTAU_GALLERY_PASSPHRASE.")
+    @functools.wraps(command)
+    def on_place(*, path: Path, key: Path | None, passphrase: bool, **others: object) -> None:
+        if passphrase:
+            ask_passphrase(twice=not path.exists())
+        command(_Place(path, key), **others)
+
+    return on_place  # fmt: skip
+
+
 @click.group()
-@click.option(
-    "--gallery", "path", type=click.Path(path_type=Path), default=_DEFAULT, envvar="RTAU_GALLERY", show_default=True,
-    metavar="FILE", help="The gallery; also $RTAU_GALLERY.",
-)  # fmt: skip
-@click.option(
-    "--key", type=click.Path(path_type=Path), envvar="RTAU_GALLERY_KEY", metavar="FILE",
-    help="Its key file; also $RTAU_GALLERY_KEY.  [default: the user's own]",
-)  # fmt: skip
-@click.option("--passphrase", is_flag=True, help="Ask for a passphrase instead; also $RTAU_GALLERY_PASSPHRASE.")
-@click.pass_context
-def gallery(context: click.Context, path: Path, key: Path | None, passphrase: bool) -> None:
+def gallery() -> None:
     """The persons that rtau recognises. Without --gallery nothing else of rtau looks at them."""
-    if passphrase:
-        ask_passphrase(twice=not path.exists())
-    context.obj = _Place(path, key)
 
 
 @gallery.command("list")
-@click.pass_obj
+@_on_gallery
 def list_persons(place: _Place) -> None:
     """Name everybody."""
     from rtau.gallery import open_gallery
@@ -52,7 +70,7 @@ def list_persons(place: _Place) -> None:
 
 @gallery.command()
 @click.argument("name")
-@click.pass_obj
+@_on_gallery
 def show(place: _Place, name: str) -> None:
     """Say all that is kept of NAME."""
     from rtau.gallery import open_gallery
@@ -80,7 +98,7 @@ def show(place: _Place, name: str) -> None:
 @click.option("--end", type=click.FloatRange(0), metavar="SECONDS", help="Stop before here.")
 @click.option("--no-baseline", is_flag=True, help="Keep who it is, not the resting face: CLIP is not calm.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of the pipeline.")
-@click.pass_obj
+@_on_gallery
 def enroll(
     place: _Place, name: str, clip: str, start: float, end: float | None, no_baseline: bool, config: Path | None
 ) -> None:
@@ -131,7 +149,7 @@ def enroll(
 @gallery.command()
 @click.argument("name")
 @click.argument("new")
-@click.pass_obj
+@_on_gallery
 def rename(place: _Place, name: str, new: str) -> None:
     """Call NAME by the name NEW."""
     from calibration.profile import check_name
@@ -145,7 +163,7 @@ def rename(place: _Place, name: str, new: str) -> None:
 @gallery.command()
 @click.argument("name")
 @click.argument("other")
-@click.pass_obj
+@_on_gallery
 def merge(place: _Place, name: str, other: str) -> None:
     """NAME and OTHER are one person: keep both under NAME."""
     from rtau.gallery import open_gallery
@@ -157,7 +175,7 @@ def merge(place: _Place, name: str, other: str) -> None:
 
 @gallery.command()
 @click.argument("name")
-@click.pass_obj
+@_on_gallery
 def forget(place: _Place, name: str) -> None:
     """Delete all that is kept of NAME; a stream that runs stops naming the person at once."""
     from rtau.gallery import open_gallery
@@ -171,7 +189,7 @@ def forget(place: _Place, name: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("names", nargs=-1)
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-@click.pass_obj
+@_on_gallery
 def export_persons(place: _Place, file: Path, names: tuple[str, ...], overwrite: bool) -> None:
     """Write NAMES, or everybody, to FILE as JSON that anybody can read (mode 600)."""
     from calibration.profile import Export, to_json
@@ -189,7 +207,7 @@ def export_persons(place: _Place, file: Path, names: tuple[str, ...], overwrite:
 
 @gallery.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.pass_obj
+@_on_gallery
 def import_persons(place: _Place, file: Path) -> None:
     """Put the persons of an export into the gallery, all or none."""
     from calibration.profile import from_json

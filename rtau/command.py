@@ -35,7 +35,13 @@ def gallery_options(command: Callable[..., None]) -> Callable[..., None]:
     path: Any = click.Path(path_type=Path)
     for option in (
         click.option("--passphrase", is_flag=True, help="Ask for the gallery's passphrase."),
-        click.option("--key", type=path, metavar="FILE", help="Key file of the gallery.  [default: the user's own]"),
+        click.option(
+            "--key",
+            type=path,
+            metavar="FILE",
+            envvar="RTAU_GALLERY_KEY",
+            help="Its key file.  [default: the user's own]",
+        ),
         click.option("--gallery", type=path, metavar="FILE", help="Recognise these persons (rtau gallery)."),
     ):
         command = option(command)

@@ -1,5 +1,6 @@
 """The second look at a clip: AUs relative to resting faces that were read from all of it, later frames too."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 
 from calibration.baseline import Baseline, Level, State, calibrated, estimate
 from calibration.quality import steady
+from rtau.errors import OutputError
 from rtau.messages import AUFrame, FaceAUs
 from rtau.persons import occurrence_at
+from rtau.sinks.output import write_problem
 from rtau.structures import Float32
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -24,12 +27,13 @@ class WholeClip:
 
     A track that was recognised late has its name from the start, unless somebody else has it there. `kept` are the
     neutral faces of the gallery by name: they are used as they are. The frames wait in a file without a name in
-    `folder`. Raises OSError.
+    `folder`. Raises OutputError when they find no room.
     """
 
     def __init__(self, kept: Mapping[str, Level], folder: Path | None = None) -> None:
         self._kept = kept
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `__exit__`
+        with _storing():
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `__exit__`
         self._names: dict[int, str] = {}  # track: who it was found to be, in the end
         self._baselines: dict[int, Baseline] = {}  # of tracks
         self._levels: dict[int | str, tuple[State, Level] | None] = {}  # of tracks, and of persons by name
@@ -40,7 +44,8 @@ class WholeClip:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def write(self, frame: AUFrame) -> None:
         """The first look at a frame."""
@@ -51,11 +56,13 @@ class WholeClip:
             if not face.low_quality and steady(np.array([face.pose], np.float32))[0]:
                 baseline.see(frame.time_s, _sides(face))
         record = _encode(frame)
-        self._file.write(len(record).to_bytes(4, "little") + record)
+        with _storing():
+            self._file.write(len(record).to_bytes(4, "little") + record)
 
     def __iter__(self) -> Iterator[AUFrame]:
         """All frames again, in order."""
-        self._file.seek(0)
+        with _storing():
+            self._file.seek(0)  # writes what is left
         while size := self._file.read(4):
             frame = _decode(self._file.read(int.from_bytes(size, "little")))
             taken = {face.person_id for face in frame.faces}
@@ -101,3 +108,11 @@ class WholeClip:
 
 def _sides(face: FaceAUs) -> Float32:
     return np.array([face.left, face.right], np.float32)
+
+
+@contextlib.contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"frames of the first pass: {write_problem(error)}") from error

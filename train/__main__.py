@@ -189,5 +189,20 @@ def evaluate(write: Path | None, update_card: bool) -> None:
     _show(report(diagram, update_card=update_card), write)
 
 
+@main.command()
+@click.option("--persons", type=click.IntRange(2), default=16, show_default=True, help="Rendered people.")
+@click.option("--folder", type=click.Path(path_type=Path), default="runs/calibration", show_default=True, help="Clips.")
+@_write
+def calibration_study(persons: int, folder: Path, write: Path | None) -> None:
+    """What the neutral baseline and the identities are worth."""
+    from train.evaluation.calibration import report
+
+    try:
+        text = report(folder, persons, lambda line: click.echo(line, err=True))
+    except FileNotFoundError as error:
+        raise click.ClickException(str(error)) from error
+    _show(text, write)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m train")

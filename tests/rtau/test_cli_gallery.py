@@ -76,7 +76,7 @@ def test_enrol_process_forget(run: Run, clip: Path, tmp_path: Path) -> None:
 
 def test_export_and_import_between_keys(run: Run, tmp_path: Path) -> None:
     people(tmp_path / "people.db", "alice", "bob", secret=Secret(passphrase="one"))
-    prompted = run("gallery", "--passphrase", "export", "out.json", "alice", input="one\n")
+    prompted = run("gallery", "export", "out.json", "alice", "--passphrase", input="one\n")
     assert prompted.exit_code == 0, prompted.output
     assert stat.S_IMODE((tmp_path / "out.json").stat().st_mode) == 0o600
     assert [each["name"] for each in json.loads((tmp_path / "out.json").read_bytes())["persons"]] == ["alice"]
@@ -88,7 +88,7 @@ def test_import_is_all_or_nothing_and_into_the_own_key(
 ) -> None:
     people(tmp_path / "theirs.db", "alice", "bob", secret=Secret(passphrase="one"))
     monkeypatch.setenv("RTAU_GALLERY_PASSPHRASE", "one")
-    assert run("gallery", "--gallery", "theirs.db", "export", "out.json").exit_code == 0
+    assert run("gallery", "export", "out.json", "--gallery", "theirs.db").exit_code == 0
     monkeypatch.delenv("RTAU_GALLERY_PASSPHRASE")
     assert run("gallery", "import", "out.json").output == "2 persons imported\n"
     assert run("gallery", "list").output == "alice\nbob\n"
@@ -101,10 +101,10 @@ def test_import_is_all_or_nothing_and_into_the_own_key(
 
 
 def test_a_passphrase_is_asked_twice_for_a_new_gallery(run: Run, clip: Path, tmp_path: Path) -> None:
-    typo = run("gallery", "--passphrase", "enroll", "alice", str(clip), input="one\nother\none\none\n")
+    typo = run("gallery", "enroll", "alice", str(clip), "--passphrase", input="one\nother\none\none\n")
     assert typo.exit_code == 0, typo.output
     assert not (tmp_path / "config").exists()
-    assert run("gallery", "--passphrase", "list", input="one\n").output.endswith("alice\n")
+    assert run("gallery", "list", "--passphrase", input="one\n").output.endswith("alice\n")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_who_is_not_there_cannot_be_shown_renamed_or_forgotten(run: Run, tmp_pat
     assert run("gallery", "rename", "alice", "ada").exit_code == 0
     assert run("gallery", "list").output == "ada\n"
     (tmp_path / "other.key").write_text("nothing")
-    wrong = run("gallery", "--key", "other.key", "list")
+    wrong = run("gallery", "list", "--key", "other.key")
     assert (wrong.exit_code, "is not a key file" in wrong.output) == (11, True)
 
 

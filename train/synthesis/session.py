@@ -61,13 +61,14 @@ def session(
         yield picture(renderer, person, drawn, turned(scene, sway[t]), number, take=take, frontal=True)
 
 
-def rest(renderer: Renderer, person: Person, *, take: int, pictures: int, size: int) -> Iterator[Sample]:
-    """Some pictures of the resting face with a little movement of the head, as an enrolment clip shows it."""
+def rest(renderer: Renderer, person: Person, *, take: int, pictures: int, fps: float, size: int) -> Iterator[Sample]:
+    """The resting face with a little movement of the head, as an enrolment clip shows it."""
     rng = generator("session", *person.seed, take)
     scene = draw_scene(generator("scene", *person.seed, take), size, person.shine, frontal=True)
-    sway = _sway(rng, pictures / 5)
+    sway = _sway(rng, pictures / fps)
     for number in range(pictures):
-        yield picture(renderer, person, REST, turned(scene, sway[number * FPS // 5]), number, take=take, frontal=True)
+        place = turned(scene, sway[round(number * FPS / fps)])
+        yield picture(renderer, person, REST, place, number, take=take, frontal=True)
 
 
 def _script(rng: Generator, seconds: float, smiling: float) -> list[Drawn]:
