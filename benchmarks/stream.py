@@ -85,23 +85,26 @@ class Row(NamedTuple):
 
 
 @click.command()
-@click.option("--minutes", default=5.0, show_default=True, help="Of each measurement.")
+@click.option("--minutes", default=5.0, show_default=True, help="Of the run with one source.")
+@click.option("--others", type=float, help="Minutes of each other run; by default the same.")
 @click.option("--clips", default="out", type=click.Path(path_type=Path), show_default=True)
 @click.option("--soak", type=float, metavar="MINUTES", help="Only follow memory, handles and shared memory.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
-def main(minutes: float, clips: Path, soak: float | None, write: Path | None) -> None:
+def main(minutes: float, others: float | None, clips: Path, soak: float | None, write: Path | None) -> None:
     """Measure and print."""
     clip = one_face(clips)
     if soak is not None:
         run_soak(clip, minutes=soak)
         return
     with tempfile.TemporaryDirectory(dir=clips) as folder:
-        normal = film(clip, Path(folder) / "normal.mp4", 60 * minutes)
-        quick = film(clip, Path(folder) / "quick.mp4", 60 * minutes, speed=4)
-        one = followed([normal])
+        less = minutes if others is None else others
+        whole = film(clip, Path(folder) / "whole.mp4", 60 * minutes)
+        normal = film(clip, Path(folder) / "normal.mp4", 60 * less)
+        quick = film(clip, Path(folder) / "quick.mp4", 60 * less, speed=4)
+        one = followed([whole])
         two = followed([normal, normal])
         overload = followed([quick])
-        many = followed([normal], crowd_every_s=60 * minutes / PHASES)
+        many = followed([normal], crowd_every_s=60 * less / PHASES)
     first_s = max(run.first_s for run in (one, two, overload, many))
     rows = [
         *of_one(one),
@@ -112,7 +115,7 @@ def main(minutes: float, clips: Path, soak: float | None, write: Path | None) ->
     ]
     text = "\n".join(
         [
-            f"Measured {datetime.date.today().isoformat()} by `python -m benchmarks.stream --minutes {minutes:g}` on "
+            f"Measured {datetime.date.today().isoformat()} by `python -m benchmarks.stream --minutes {minutes:g} --others {less:g}` on "
             f"{os.cpu_count()} cores ({cpu_model()}).",
             "",
             "| | measured | target | reached |",
