@@ -115,7 +115,8 @@ def main(minutes: float, others: float | None, clips: Path, soak: float | None, 
     ]
     text = "\n".join(
         [
-            f"Measured {datetime.date.today().isoformat()} by `python -m benchmarks.stream --minutes {minutes:g} --others {less:g}` on "
+            f"Measured {datetime.date.today().isoformat()} by "
+            f"`python -m benchmarks.stream --minutes {minutes:g} --others {less:g}` on "
             f"{os.cpu_count()} cores ({cpu_model()}).",
             "",
             "| | measured | target | reached |",
