@@ -49,7 +49,7 @@ def _on_gallery(command: Callable[..., None]) -> Callable[..., None]:
             ask_passphrase(twice=not path.exists())
         command(_Place(path, key), **others)
 
-    return on_place  # fmt: skip
+    return on_place
 
 
 @click.group()

@@ -81,7 +81,10 @@ class Persons:
         """Of each frame, its faces in the order of `faces`."""
         if self._gallery is not None and self._gallery.changed():
             with gallery_errors():
-                self._who.replace(Index(self._gallery.persons()))
+                persons = self._gallery.persons()
+            self._who.replace(Index(persons))
+            known = {person.uid for person in persons}
+            self._of_person = {uid: kept for uid, kept in self._of_person.items() if uid in known}
         for frame in seen:
             self._follow(frame)
         return [self._judge(frame) for frame in seen]
@@ -139,7 +142,10 @@ class Persons:
         own = self._own.get(key)
         if own is None:
             own = self._own[key] = Baseline(len(self._card.aus))
-        return own if person is None else self._of_person.setdefault(person.uid, own)
+        if person is not None:
+            return self._of_person.setdefault(person.uid, own)
+        self._of_person = {uid: kept for uid, kept in self._of_person.items() if kept is not own}  # it was not that one
+        return own
 
     def _forget(self, key: _Key) -> None:
         self._who.gone(key)

@@ -190,7 +190,7 @@ def evaluate(write: Path | None, update_card: bool) -> None:
 
 
 @main.command()
-@click.option("--persons", type=click.IntRange(2), default=16, show_default=True, help="Rendered people.")
+@click.option("--persons", type=click.IntRange(2), default=14, show_default=True, help="Rendered people.")
 @click.option("--folder", type=click.Path(path_type=Path), default="runs/calibration", show_default=True, help="Clips.")
 @_write
 def calibration_study(persons: int, folder: Path, write: Path | None) -> None:

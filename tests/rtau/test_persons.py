@@ -199,6 +199,26 @@ def test_one_name_for_one_face_over_all_sources_and_none_after_forgetting(other:
     assert persons([at("desk", 61)])[0].person_ids == [None]
 
 
+def test_what_a_run_learns_of_a_person_follows_her_and_goes_when_she_is_forgotten(
+    other: Path, gallery: PipelineConfig, enrolment: Enrolment
+) -> None:
+    with opened(gallery) as kept:
+        kept.update("eileen", lambda before: profile("eileen", enrolment, neutral=None))
+    persons, at = Persons(gallery, AUs(gallery).card), seen_by(gallery, other)
+    for frame in range(100):
+        (door,) = persons([at("door", frame)])
+    assert (door.person_ids, door.states) == (["eileen"], ["ready"])
+    persons.close("door")
+    for frame in range(3):
+        (desk,) = persons([at("desk", frame)])
+    assert (desk.person_ids, desk.states) == (["eileen"], ["ready"])  # in another picture, without waiting
+    with opened(gallery) as kept:
+        kept.forget("eileen")
+    (desk,) = persons([at("desk", 3)])
+    assert (desk.person_ids, desk.states) == ([None], ["warming"])
+    assert persons._of_person == {}
+
+
 def test_a_baseline_of_other_au_weights_is_not_used(other: Path, gallery: PipelineConfig, enrolment: Enrolment) -> None:
     assert enrolment.neutral is not None
     foreign: Neutral = msgspec.structs.replace(enrolment.neutral, au_model="0" * 64)
