@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import click
 import msgspec
@@ -83,24 +83,35 @@ def identity(path: Path) -> None:
 @click.option("--pictures", type=click.IntRange(1), default=24, show_default=True, help="Of each person.")
 @click.option("--size", type=click.IntRange(64, 1024), default=256, show_default=True, help="Pixels.")
 @click.option("--sequences", is_flag=True, help="The pictures of a person are frames of one sequence.")
+@click.option("--activities", is_flag=True, help="They are frames of a clip of each activity, 10 a second.")
 @click.option("--assets", type=click.Path(path_type=Path), help="Folder with ict_face/ and makehuman_cc0/.")
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count(), show_default="all cores")
 def render(
-    out: str, split: str, persons: int, pictures: int, size: int, sequences: bool, assets: Path | None, workers: int
+    out: str,
+    split: str,
+    persons: int,
+    pictures: int,
+    size: int,
+    sequences: bool,
+    activities: bool,
+    assets: Path | None,
+    workers: int,
 ) -> None:
     """Faces with exact AU labels; goes on where an earlier run stopped."""
     from train.synthesis.assets import assets_folder
-    from train.synthesis.shards import RenderConfig, render_all
+    from train.synthesis.shards import RenderConfig, Split, render_all
 
-    raw = {"out": out, "split": split, "persons": persons, "pictures": pictures, "size": size, "sequences": sequences}
-    config = msgspec.convert(raw, RenderConfig)
+    config = RenderConfig(
+        out=out, split=cast(Split, split), persons=persons, pictures=pictures, size=size,
+        sequences=sequences, activities=activities,
+    )  # fmt: skip
 
     def progress(done: int, count: int, rate: float) -> None:
         click.echo(f"shard {done} of {count}, {rate:.1f} pictures/s")
 
     try:
         render_all(config, assets or assets_folder(), workers, progress)
-    except (FileNotFoundError, FileExistsError) as error:
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
 
