@@ -116,6 +116,25 @@ def render(
 
 
 @main.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Table to write; .npz.")
+@click.option(
+    "--clip", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Local folder of a CLIP text encoder in the format of transformers; without it words are hashed.",
+)  # fmt: skip
+@click.option("--string", "extra", multiple=True, help="A further string; may be given several times.")
+def text_table(out: Path, folder: Path | None, extra: tuple[str, ...]) -> None:
+    """The text side of CLEF: vectors of the names of AUs, expressions and activities."""
+    from rtau.command import known_errors
+    from train.data.text_table import clip, hashed, known_strings, write_text_table
+
+    strings = list(dict.fromkeys([*known_strings(), *extra]))
+    with known_errors():
+        table = hashed(strings) if folder is None else clip(strings, folder)
+    write_text_table(out, table)
+    click.echo(f"{len(strings)} strings, vectors of {table.vectors.shape[1]}: {out}")
+
+
+@main.command()
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Shards.")
 @click.option("--peer-python", type=click.Path(path_type=Path), required=True, help="Python that has mediapipe.")
 @_write

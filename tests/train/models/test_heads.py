@@ -1,12 +1,12 @@
-"""Identity-label embeddings, cosine head, gradient reversal."""
+"""Identity-label embeddings, label head, gradient reversal."""
 
 import math
 
 import pytest
 import torch
 
-from train.models.cosine_head import CosineHead
 from train.models.identity_labels import IdentityLabels
+from train.models.label_head import LabelHead
 from train.models.reversal import reversed_gradient
 
 
@@ -20,8 +20,8 @@ def test_aus_are_read_with_the_rows_of_the_own_subject_only() -> None:
     assert (labels.table.grad.abs().sum(dim=(1, 2)) > 0).tolist() == [False, True, False, True]
 
 
-def test_cosine_head_by_hand() -> None:
-    head = CosineHead(torch.tensor([[2.0, 0.0], [0.0, 5.0]]), scale=4.0)
+def test_label_head_by_hand() -> None:
+    head = LabelHead(torch.tensor([[2.0, 0.0], [0.0, 5.0]]), scale=4.0)
     with torch.no_grad():
         head.bias.copy_(torch.tensor([-1.0, 0.5]))
     assert head(torch.tensor([[3.0, 3.0]]))[0].tolist() == pytest.approx([4 / math.sqrt(2) - 1, 4 / math.sqrt(2) + 0.5])
@@ -29,7 +29,7 @@ def test_cosine_head_by_hand() -> None:
 
 def test_two_prompts_give_a_two_way_softmax_and_frozen_text_is_not_trained() -> None:
     present, absent = torch.randn(3, 6), torch.randn(3, 6)
-    head = CosineHead(present, scale=10.0, frozen=True, against=absent)
+    head = LabelHead(present, scale=10.0, frozen=True, against=absent)
     features = torch.randn(4, 6)
     unit = [torch.nn.functional.normalize(x, dim=1) for x in (features, present, absent)]
     both = torch.stack([10 * unit[0] @ unit[1].T, 10 * unit[0] @ unit[2].T])

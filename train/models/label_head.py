@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 
-class CosineHead(nn.Module):
+class LabelHead(nn.Module):
     """Features (B, d) -> logits (B, labels) of independent labels, by cosine to embeddings (labels, d).
 
     The embeddings are parameters, or buffers where they are `frozen`. With `against` (labels, d), the embeddings of
