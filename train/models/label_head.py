@@ -12,8 +12,8 @@ from torch.nn.functional import normalize
 class LabelHead(nn.Module):
     """Features (B, d) -> logits (B, labels) of independent labels, by cosine to embeddings (labels, d).
 
-    The embeddings are parameters, or buffers where they are `frozen`. With `against` (labels, d), the embeddings of
-    the labels' absence, a logit is the difference of both: the two-way softmax of CLIP's prompts.
+    The embeddings are parameters, or buffers that are not saved where they are `frozen`. With `against` (labels, d),
+    the embeddings of the labels' absence, a logit is the difference of both: the two-way softmax of CLIP's prompts.
     """
 
     against: Tensor | None
@@ -21,10 +21,10 @@ class LabelHead(nn.Module):
     def __init__(self, labels: Tensor, scale: float, *, frozen: bool = False, against: Tensor | None = None) -> None:
         super().__init__()
         if frozen:
-            self.register_buffer("labels", labels.clone())
+            self.register_buffer("labels", labels.clone(), persistent=False)
         else:
             self.labels = nn.Parameter(labels.clone())
-        self.register_buffer("against", None if against is None else against.clone())
+        self.register_buffer("against", None if against is None else against.clone(), persistent=False)
         self.scale = nn.Parameter(torch.tensor(float(scale)))
         self.bias = nn.Parameter(torch.zeros(len(labels)))
 
