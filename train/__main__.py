@@ -7,6 +7,8 @@ from typing import TypeVar
 import click
 import msgspec
 
+from rtau.command import known_errors
+
 Config = TypeVar("Config", bound=msgspec.Struct)
 
 _config = click.option(
@@ -102,6 +104,22 @@ def render(
         render_all(config, assets or assets_folder(), workers, progress)
     except (FileNotFoundError, FileExistsError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("what", nargs=-1, required=True, metavar="CONFIG... [KEY=VALUE...]")
+def run(what: tuple[str, ...]) -> None:
+    """Train and evaluate what the files configure (docs/reproduce.md); goes on where it was stopped."""
+    from train.runs.config import read_config
+    from train.runs.report import lines
+    from train.runs.run import run as train
+
+    changes = [each for each in what if "=" in each]
+    with known_errors():
+        configs = [read_config(Path(each), changes) for each in what if each not in changes]
+        for config in configs:
+            train(config)
+            click.echo("\n".join(lines(Path(config.out))))
 
 
 @main.command()
