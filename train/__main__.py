@@ -7,6 +7,8 @@ from typing import TypeVar, cast
 import click
 import msgspec
 
+from rtau.command import known_errors
+
 Config = TypeVar("Config", bound=msgspec.Struct)
 
 _config = click.option(
@@ -124,7 +126,6 @@ def render(
 @click.option("--string", "extra", multiple=True, help="A further string; may be given several times.")
 def text_table(out: Path, folder: Path | None, extra: tuple[str, ...]) -> None:
     """The text side of CLEF: vectors of the names of AUs, expressions and activities."""
-    from rtau.command import known_errors
     from train.data.text_table import clip, hashed, known_strings, write_text_table
 
     strings = list(dict.fromkeys([*known_strings(), *extra]))
@@ -132,6 +133,22 @@ def text_table(out: Path, folder: Path | None, extra: tuple[str, ...]) -> None:
         table = hashed(strings) if folder is None else clip(strings, folder)
     write_text_table(out, table)
     click.echo(f"{len(strings)} strings, vectors of {table.vectors.shape[1]}: {out}")
+
+
+@main.command()
+@click.argument("what", nargs=-1, required=True, metavar="CONFIG... [KEY=VALUE...]")
+def run(what: tuple[str, ...]) -> None:
+    """Train and evaluate what the files configure (docs/reproduce.md); goes on where it was stopped."""
+    from train.runs.config import read_config
+    from train.runs.report import lines
+    from train.runs.run import run as train
+
+    changes = [each for each in what if "=" in each]
+    with known_errors():
+        configs = [read_config(Path(each), changes) for each in what if each not in changes]
+        for config in configs:
+            train(config)
+            click.echo("\n".join(lines(Path(config.out))))
 
 
 @main.command()

@@ -3,7 +3,7 @@
 Shang, Liu, Lv, Teng, Li, arXiv 2402.06165, Eqs. (2)-(10); importance weights after HCL (Robinson et al., ICLR 2021).
 """
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ class AUNCELoss(nn.Module):
 
     N = Σ_j exp(β u_j / τ) over the samples with the other label. P is, for all anchors of an AU in a batch at once, one
     of: the most similar sample of the same label (8), the other view of the anchor (9), the mixture of the same label
-    (10), drawn with probabilities p. Unknown labels are no anchors, no positives and no negatives.
+    (10), and the least similar sample of the same label (an ablation of Table VIII), drawn with probabilities p.
+    Unknown labels are no anchors, no positives and no negatives.
 
     The text and the authors' code differ; `official` computes what the code does, `paper` what the text says:
 
@@ -35,7 +36,7 @@ class AUNCELoss(nn.Module):
     def __init__(
         self,
         *,
-        positives: tuple[float, float, float],
+        positives: tuple[float, ...],
         self_included: bool,
         centroid: bool,
         temperature: float = 0.5,
@@ -45,6 +46,8 @@ class AUNCELoss(nn.Module):
         hcl_weights: bool = False,
     ) -> None:
         super().__init__()
+        if not 3 <= len(positives) <= 4 or min(positives) < 0 or abs(sum(positives) - 1) > 1e-6:
+            raise ValueError(f"positives must be 3 or 4 probabilities that sum to 1, got {positives}")
         self.positives: Tensor
         self.register_buffer("positives", torch.tensor(positives))
         self.self_included, self.centroid, self.hcl_weights = self_included, centroid, hcl_weights
@@ -52,17 +55,17 @@ class AUNCELoss(nn.Module):
         self.beta_by = beta_by
 
     @classmethod
-    def official(cls) -> Self:
-        """As the first public code computes it."""
-        return cls(positives=(0.2, 0.2, 0.6), self_included=True, centroid=False)
+    def official(cls, **changed: Any) -> Self:
+        """As the first public code computes it, but for what is `changed`."""
+        return cls(**{"positives": (0.2, 0.2, 0.6), "self_included": True, "centroid": False, **changed})
 
     @classmethod
-    def paper(cls) -> Self:
-        """As the text describes it."""
-        return cls(positives=(0.15, 0.15, 0.7), self_included=False, centroid=True)
+    def paper(cls, **changed: Any) -> Self:
+        """As the text describes it, but for what is `changed`."""
+        return cls(**{"positives": (0.15, 0.15, 0.7), "self_included": False, "centroid": True, **changed})
 
     def draw(self, aus: int, generator: torch.Generator | None = None) -> Tensor:
-        """(N,) the kind of positive of each AU for one batch: 0 most similar, 1 other view, 2 mixture."""
+        """(N,) an AU's kind of positive for one batch: 0 most similar, 1 other view, 2 mixture, 3 least similar."""
         return torch.multinomial(self.positives.cpu(), aus, replacement=True, generator=generator)
 
     def forward(
@@ -103,7 +106,10 @@ class AUNCELoss(nn.Module):
         log_n = _logsumexp(negatives, other, anchors)
 
         view = u[:, torch.arange(2 * batch, device=u.device), partner]
-        log_p = torch.stack([self._nearest(u, same, view, partner), view, self._mixture(f, u, same)])
+        others = self._candidates(same, partner)
+        nearest = torch.where(others.any(dim=2), u.masked_fill(~others, -1e4).amax(dim=2), view)
+        farthest = torch.where(others.any(dim=2), u.masked_fill(~others, 1e4).amin(dim=2), view)
+        log_p = torch.stack([nearest, view, self._mixture(f, u, same), farthest])
         log_p = log_p.gather(0, kinds.to(u.device)[None, :, None].expand(1, aus, 2 * batch))[0]
         loss = torch.where(anchors, torch.logaddexp(log_p, log_n) - log_p, 0)
         per_au = loss.sum(dim=1) / valid.sum(dim=1).clamp(min=1)
@@ -119,14 +125,12 @@ class AUNCELoss(nn.Module):
             high = torch.where(rates[:, None] < 0.5, label, ~label)
         return torch.where(high, self.beta_active, self.beta_inactive)
 
-    def _nearest(self, u: Tensor, same: Tensor, view: Tensor, partner: Tensor) -> Tensor:
-        """Eq. (8), log P (N, 2B)."""
+    def _candidates(self, same: Tensor, partner: Tensor) -> Tensor:
+        """(N, 2B, 2B) who may be the most (8) or least similar positive; where nobody may, the other view is."""
         if self.self_included:
-            return u.masked_fill(~same, -torch.inf).amax(dim=2).nan_to_num(neginf=0)
-        itself = torch.eye(len(partner), dtype=torch.bool, device=u.device)
-        others = same & ~itself & ~itself[partner]
-        best = u.masked_fill(~others, -1e4).amax(dim=2)
-        return torch.where(others.any(dim=2), best, view)
+            return same
+        itself = torch.eye(len(partner), dtype=torch.bool, device=same.device)
+        return same & ~itself & ~itself[partner]
 
     def _mixture(self, f: Tensor, u: Tensor, same: Tensor) -> Tensor:
         """Eq. (10), log P (N, 2B)."""
