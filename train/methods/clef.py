@@ -91,30 +91,34 @@ class _LabelledNet(nn.Module):
 class CLEFActivities(Method):
     """Stage 1: L_act + μ L_txt. Features are z."""
 
+    net: _Net
+
     def __init__(self, config: CLEFActivitiesConfig, setting: Setting) -> None:
         super().__init__()
         if not setting.activities:
             raise ConfigError("method: clef_activities needs a corpus with activities (docs/corpora.md)")
         self.config = config
-        self.net = self._net = _Net(setting, _texts(config.texts, setting.activities))
+        self.net = _Net(setting, _texts(config.texts, setting.activities))
         self.images, self.texts = ActivityContrast(config.temperature), ActivityText(config.text_temperature)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        z = self._net.image(batch.images[0])
+        z = self.net.image(batch.images[0])
         with full_precision(z):
             z, terms = z.float(), dict[str, Tensor]()
             if self.config.pairs != "texts":
                 terms["images"] = self.images(z, batch.activity, batch.subject)
             if self.config.pairs != "images":
-                terms["texts"] = self.config.text * self.texts(z, self._net.texts, batch.activity)
+                terms["texts"] = self.config.text * self.texts(z, self.net.texts, batch.activity)
             return terms
 
     def features(self, images: Tensor) -> Tensor:
-        return normalize(self._net.image(images), dim=1)
+        return normalize(self.net.image(images), dim=1)
 
 
 class CLEF(Method):
     """Stage 2: weighted cross-entropy of s(a z·g(n_c) + b_c) over AUs c with names n_c. Features are z."""
+
+    net: _LabelledNet
 
     def __init__(self, config: CLEFConfig, setting: Setting) -> None:
         super().__init__()
@@ -122,45 +126,47 @@ class CLEF(Method):
         texts = _texts(config.texts, names)
         against = _texts(config.texts, [absence(name) for name in names]) if config.prompts == 2 else None
         head = LabelHead(texts, config.scale, frozen=True, against=against)
-        self.net = self._net = _LabelledNet(setting, head)
+        self.net = _LabelledNet(setting, head)
         self.entropy = WeightedBCE(class_weights(setting.rates))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        z = self._net.image(batch.images[0])
+        z = self.net.image(batch.images[0])
         with full_precision(z):
-            return {"aus": self.entropy(self._net.head(z.float()), batch.occurrence, batch.known)}
+            return {"aus": self.entropy(self.net.head(z.float()), batch.occurrence, batch.known)}
 
     def features(self, images: Tensor) -> Tensor:
-        return normalize(self._net.image(images), dim=1)
+        return normalize(self.net.image(images), dim=1)
 
     def predict(self, images: Tensor) -> Tensor:
-        logits: Tensor = self._net.head(self._net.image(images))
+        logits: Tensor = self.net.head(self.net.image(images))
         return logits.sigmoid()
 
 
 class CLEFExpressions(Method):
     """Stage 2: -log softmax_c(z·g(n_c)/τ) over the expressions c of the corpus with names n_c."""
 
+    net: _Net
+
     def __init__(self, config: CLEFExpressionsConfig, setting: Setting) -> None:
         super().__init__()
         if not setting.expressions:
             raise ConfigError("method: clef_expressions needs a corpus with expressions (docs/corpora.md)")
         self.config = config
-        self.net = self._net = _Net(setting, _texts(config.texts, setting.expressions))
+        self.net = _Net(setting, _texts(config.texts, setting.expressions))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        z = self._net.image(batch.images[0])
+        z = self.net.image(batch.images[0])
         with full_precision(z):
             return {"expressions": cross_entropy(self._logits(z.float()), batch.expression, ignore_index=-1)}
 
     def features(self, images: Tensor) -> Tensor:
-        return normalize(self._net.image(images), dim=1)
+        return normalize(self.net.image(images), dim=1)
 
     def classify(self, images: Tensor) -> Tensor:
-        return self._logits(self._net.image(images)).softmax(dim=1)
+        return self._logits(self.net.image(images)).softmax(dim=1)
 
     def _logits(self, z: Tensor) -> Tensor:
-        return normalize(z, dim=1) @ normalize(self._net.texts, dim=1).T / self.config.temperature
+        return normalize(z, dim=1) @ normalize(self.net.texts, dim=1).T / self.config.temperature
 
 
 def _texts(table: str, strings: list[str] | tuple[str, ...]) -> Tensor:

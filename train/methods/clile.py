@@ -68,19 +68,21 @@ class _ILENet(nn.Module):
 class ILE(Method):
     """Stage 1: L_BCE of s(F^ID · AU_c^Sub) with the row of the picture's own subject. Features are F^ID."""
 
+    net: _ILENet
+
     def __init__(self, config: ILEConfig, setting: Setting) -> None:
         super().__init__()
-        self.net = self._net = _ILENet(config, setting)
+        self.net = _ILENet(config, setting)
         self.entropy = WeightedBCE(class_weights(setting.rates))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        identity = self._net.identity(batch.images[0])
+        identity = self.net.identity(batch.images[0])
         with full_precision(identity):
-            logits = self._net.labels(identity.float(), batch.subject)
+            logits = self.net.labels(identity.float(), batch.subject)
             return {"ile": self.entropy(logits, batch.occurrence, batch.known)}
 
     def features(self, images: Tensor) -> Tensor:
-        identity: Tensor = self._net.identity(images)
+        identity: Tensor = self.net.identity(images)
         return identity
 
 
@@ -99,15 +101,17 @@ class _CLILENet(nn.Module):
 class CLILE(Method):
     """Stage 2: L_Contra + λ_cls L_cls + λ L_elimination. Features are F^G."""
 
+    net: _CLILENet
+
     def __init__(self, config: CLILEConfig, setting: Setting) -> None:
         super().__init__()
         self.config = config
-        self.net = self._net = _CLILENet(config, setting)
+        self.net = _CLILENet(config, setting)
         self.contrast = AUEmbeddingContrast(config.temperature)
         self.entropy = WeightedBCE(class_weights(setting.rates))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        config, net, images = self.config, self._net, batch.images[0]
+        config, net, images = self.config, self.net, batch.images[0]
         general, identity = net.general(images), self._identity(images)
         with full_precision(general):
             general = general.float()
@@ -128,15 +132,15 @@ class CLILE(Method):
         if self.config.eliminate != "orthogonality":
             return None
         with torch.no_grad():
-            identity: Tensor = self._net.identity.eval()(images)
+            identity: Tensor = self.net.identity.eval()(images)
         return identity
 
     def features(self, images: Tensor) -> Tensor:
-        general: Tensor = self._net.general(images)
+        general: Tensor = self.net.general(images)
         return general
 
     def predict(self, images: Tensor) -> Tensor:
-        logits: Tensor = self._net.head(self._net.general(images))
+        logits: Tensor = self.net.head(self.net.general(images))
         return logits.sigmoid()
 
     def start_from(self, state: dict[str, Tensor]) -> None:
@@ -144,4 +148,4 @@ class CLILE(Method):
         super().start_from(state)
         if self.config.aus_from_ile and "labels.table" in state:
             with torch.no_grad():
-                self._net.head.labels.copy_(state["labels.table"].mean(dim=0))
+                self.net.head.labels.copy_(state["labels.table"].mean(dim=0))

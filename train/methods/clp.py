@@ -57,20 +57,22 @@ class _Net(nn.Module):
 class CLP(Method):
     """L_TCL + λ L_CIR over clips (B, T). Features are the backbone's mean token, without the projector."""
 
+    net: _Net
+
     def __init__(self, config: CLPConfig, setting: Setting) -> None:
         super().__init__()
         self.config = config
-        self.net = self._net = _Net(config, setting)
+        self.net = _Net(config, setting)
         self.temporal = TemporalContrast(config.margin, config.temperature, config.form)
         self.across = CrossIdentityReconstruction(config.temperature, config.retrieval_temperature, config.nearest)
         self._seen: tuple[Tensor, Tensor] | None = None  # keys (B, T, d) and identities (B,) of the last batch
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        net, owner = self._net, batch.subject[:, 0]
+        net, owner = self.net, batch.subject[:, 0]
         first, second = batch.images  # (B, T, 3, S, S)
         queries, keys = net.queries(first.flatten(0, 1)), net.keys(second.flatten(0, 1))
         with full_precision(queries):
-            q, k = (normalize(x.float(), dim=1).unflatten(0, first.shape[:2]) for x in (queries, keys))
+            q, k = (normalize(x.float(), dim=1).view(*first.shape[:2], -1) for x in (queries, keys))
             terms = dict[str, Tensor]()
             if self.config.signals != "reconstruction":
                 terms["temporal"] = self.temporal(q, k)
@@ -85,9 +87,9 @@ class CLP(Method):
         """The copy follows; the keys of the batch become entries of the dictionary."""
         assert self._seen is not None, "a step begins with losses"
         keys, owner = self._seen
-        self._net.keys.update(self._net.queries)
-        self._net.dictionary.push(keys.flatten(0, 1), owner.repeat_interleave(keys.shape[1]))
+        self.net.keys.update(self.net.queries)
+        self.net.dictionary.push(keys.flatten(0, 1), owner.repeat_interleave(keys.shape[1]))
 
     def features(self, images: Tensor) -> Tensor:
-        pooled: Tensor = self._net.queries.pooled(images)
+        pooled: Tensor = self.net.queries.pooled(images)
         return pooled

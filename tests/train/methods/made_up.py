@@ -1,6 +1,7 @@
 """Small settings and batches for the tests of methods: random pictures, labels by chance, no corpus."""
 
 import torch
+
 from train.models.encoder import EncoderConfig
 from train.runs.method import Batch, Setting
 
