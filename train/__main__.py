@@ -118,6 +118,23 @@ def render(
 
 
 @main.command()
+@click.argument("names", nargs=-1, type=click.Choice(["clile", "clp", "clef"]))
+@click.option("--measured", is_flag=True, help="Run nothing: show what is measured so far.")
+@_write
+def study(names: tuple[str, ...], measured: bool, write: Path | None) -> None:
+    """CL-ILE, CLP and CLEF on rendered faces, all of them or those NAMES; goes on where it was stopped."""
+    from train.studies import clef, clile, clp
+    from train.studies.grid import SEEDS
+
+    wanted = [{"clile": clile, "clp": clp, "clef": clef}[name] for name in names or ("clile", "clp", "clef")]
+    with known_errors():
+        for seed in () if measured else SEEDS:
+            for each in wanted:
+                each.measure(seed)
+        _show("\n\n".join(each.report() for each in wanted), write)
+
+
+@main.command()
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Table to write; .npz.")
 @click.option(
     "--clip", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
