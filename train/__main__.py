@@ -135,6 +135,18 @@ def study(names: tuple[str, ...], measured: bool, write: Path | None) -> None:
 
 
 @main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Picture to write; .png.")
+def au_correlation(folder: Path, out: Path) -> None:
+    """Draw which AUs the embeddings of a finished CL-ILE run FOLDER hold alike, beside the labels."""
+    from train.evaluation.au_correlation import au_correlation as measure
+    from train.evaluation.au_correlation import draw
+
+    with known_errors():
+        draw(measure(folder), out)
+
+
+@main.command()
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Table to write; .npz.")
 @click.option(
     "--clip", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),

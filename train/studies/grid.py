@@ -52,6 +52,7 @@ def small(out: str, seed: int, data: DataConfig, method: Any, **changes: Any) ->
         "schedule": "cosine",
         "save_every": 100_000,
         "accelerator": "cpu",
+        "precision": "bf16-mixed",
     }
     return RunConfig(out=str(FOLDER / out / f"seed{seed}"), seed=seed, data=data, method=method, **recipe | changes)
 
