@@ -181,6 +181,33 @@ def run(what: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.argument("name")
+@_write
+@click.option("--csv", "rows", type=click.Path(dir_okay=False, path_type=Path), help="The same as CSV.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG with bars.")
+def table(name: str, write: Path | None, rows: Path | None, plot: Path | None) -> None:
+    """Published and own figures side by side: table2 to table8 of AUNCE, or the study `synth`."""
+    from train.evaluation import study, tables
+
+    with known_errors():
+        if name == "synth":
+            if rows is not None:
+                raise click.BadOptionUsage("csv", "--csv is not for synth")
+            _show(study.markdown(study.SYNTH), write)
+            if plot is not None:
+                study.write_plot(study.SYNTH, plot)
+            return
+        if name not in tables.names():
+            raise click.BadParameter(f"expected {', '.join(tables.names())} or synth, got {name}")
+        asked = tables.read_table(name)
+        _show(tables.markdown(asked), write)
+        if rows is not None:
+            tables.write_csv(asked, rows)
+        if plot is not None:
+            tables.write_plot(asked, plot)
+
+
+@main.command()
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Shards.")
 @click.option("--peer-python", type=click.Path(path_type=Path), required=True, help="Python that has mediapipe.")
 @_write

@@ -49,7 +49,7 @@ class AUNCELoss(nn.Module):
         if not 3 <= len(positives) <= 4 or min(positives) < 0 or abs(sum(positives) - 1) > 1e-6:
             raise ValueError(f"positives must be 3 or 4 probabilities that sum to 1, got {positives}")
         self.positives: Tensor
-        self.register_buffer("positives", torch.tensor(positives))
+        self.register_buffer("positives", torch.tensor(positives, dtype=torch.float32))
         self.self_included, self.centroid, self.hcl_weights = self_included, centroid, hcl_weights
         self.temperature, self.beta_active, self.beta_inactive = temperature, beta_active, beta_inactive
         self.beta_by = beta_by
