@@ -118,7 +118,7 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> RunConfig:
         key, equals, value = change.partition("=")
         if not equals:
             raise ConfigError(f"{change}: expected key=value, such as batch=64 or encoder.backbone=light")
-        _set(raw, key.split("."), msgspec.yaml.decode(value.encode()), change)
+        _set(raw, key.split("."), msgspec.yaml.decode(value.encode()) if value else "", change)
     try:
         return msgspec.convert(raw, RunConfig)
     except msgspec.ValidationError as error:

@@ -105,6 +105,8 @@ def plan(config: RunConfig, data: Data, fold: Fold) -> Plan:
     if how.kind == "activities":
         named = corpus.text.get("activity", np.full(len(corpus.paths), ""))
         return activities(rows, named, corpus.subject, kinds=how.activities, images=config.batch // how.activities)
+    if how.kind == "expressions":  # each equally often
+        return subject_balanced(rows, config.batch, corpus.text.get("expression", np.full(len(corpus.paths), "")))
     clips = windows(corpus, rows, how.length, how.stride)
     people = corpus.subject[clips[:, 0]]
     return of_clips(subject_balanced(np.arange(len(clips)), config.batch, people), clips)
