@@ -19,9 +19,14 @@ _MADE = {  # folder: (name, AUs, subjects)
     "gft": ("GFT", _GFT_AUS, ("001", "002", "003", "004")),
     "affwild2": ("Aff-Wild2", _AFFWILD2_AUS, ("a", "b", "c", "d")),
     "synth": ("synth", _ALL_AUS, ("train_000000", "train_000001", "train_000002", "train_000003", "train_000004")),
+    "rafdb": ("RAF-DB", (), ("a", "b", "c", "d")),
+    "affectnet": ("AffectNet", (), ("a", "b", "c", "d")),
+    "ferplus": ("FERPlus", (), ("a", "b", "c", "d")),
+    "clips": ("clips", (), ("a", "b", "c", "d")),
 }
 _FRAMES = 8  # of each subject: one session of consecutive frames
-_ACTIVITIES = ("talk", "sing")
+_ACTIVITIES = ("harsh insults", "unpleasant smell")
+_EXPRESSIONS = ("happiness", "contempt", "anger", "neutral")
 
 
 def small_corpus(folder: Path, name: str, aus: tuple[int, ...], people: tuple[str, ...]) -> None:
@@ -47,6 +52,7 @@ def small_corpus(folder: Path, name: str, aus: tuple[int, ...], people: tuple[st
         intensity=np.where(occurrence < 0, np.nan, intensity).astype(np.float32),
         text={
             "activity": np.array([_ACTIVITIES[i % 2] for i in range(count)]),
+            "expression": np.array([_EXPRESSIONS[i % 4] for i in range(count)]),
             "part": np.array(["train" if i < count - 2 * _FRAMES else "test" for i in range(count)]),
         },
     )
