@@ -147,6 +147,18 @@ def au_correlation(folder: Path, out: Path) -> None:
 
 
 @main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--fold", default="fold1", show_default=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Artifact folder.")
+def export_identity(folder: Path, fold: str, out: Path) -> None:
+    """The identity encoder of a finished CL-ILE stage 1 run FOLDER, as rtau runs it."""
+    from train.runs.identity_artifact import export_identity as export
+
+    with known_errors():
+        export(folder, fold, out)
+
+
+@main.command()
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Table to write; .npz.")
 @click.option(
     "--clip", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -186,7 +198,8 @@ def run(what: tuple[str, ...]) -> None:
 @click.option("--csv", "rows", type=click.Path(dir_okay=False, path_type=Path), help="The same as CSV.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG with bars.")
 def table(name: str, write: Path | None, rows: Path | None, plot: Path | None) -> None:
-    """Published and own figures side by side: table2 to table8 of AUNCE, or the study `synth`."""
+    """Published and own figures side by side: table2 to table8 of AUNCE, clile-bp4d, clile-disfa,
+    clp, clef, clef-bp4dplus, or the study `synth`."""
     from train.evaluation import study, tables
 
     with known_errors():

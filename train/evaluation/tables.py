@@ -1,4 +1,4 @@
-"""The tables of the AUNCE paper, published figures beside ours: `python -m train table NAME`."""
+"""The tables of the four papers, published figures beside ours: `python -m train table NAME`."""
 
 import csv
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rtau.errors import ConfigError
 from train.runs.config import read_config
-from train.runs.report import mean, per_au
+from train.runs.report import accuracy, mean, per_au
 from train.runs.run import OWN, Result, read_results, read_run
 
 _PUBLISHED = Path(__file__).parents[1] / "benchmarks" / "published"
@@ -63,12 +63,14 @@ def ours(row: Row) -> Ours | None:
     if not row.config:
         return None
     out = Path(read_config(_CONFIGS / row.config).out)
-    results = [result for result in read_results(out) if result.scores]
+    results = [result for result in read_results(out) if result.scores or result.expressions is not None]
     if not results:
         return None
+    folds = f"{len(results)} of {_fold_count(out)} folds"
+    if not results[0].scores:
+        return Ours({ACCURACY: accuracy(results)}, {}, read_run(out).hash, folds)
     way = OWN if OWN in results[0].scores else "honest_selected"
     best = "official_best_test" if "official_best_test" in results[0].scores else ""
-    folds = f"{len(results)} of {_fold_count(out)} folds"
     return Ours(_values(results, way), _values(results, best) if best else {}, read_run(out).hash, folds)
 
 
@@ -209,15 +211,67 @@ def _positives() -> Table:
     return Table("Table VIII: most similar / other view / mixture / least similar, BP4D", rows)
 
 
+def _clp() -> Table:
+    """CLP's seed is an abstract; its figures are those that AUNCE's Tables II-IV give."""
+    rows = []
+    for dataset, file, recipe in (
+        ("BP4D", "aunce_table2_bp4d.csv", "clp/bp4d.yaml"),
+        ("DISFA", "aunce_table3_disfa.csv", "clp/disfa.yaml"),
+        ("GFT", "aunce_table4_gft.csv", "clp/gft.yaml"),
+    ):
+        values = {line["au"]: float(line["f1"]) for line in _read(file) if line["method"] == "CLP" and line["f1"]}
+        rows.append(Row(dataset, values, recipe))
+    return Table("CLP: linear probe, F1", rows)
+
+
+def _clef() -> Table:
+    """The benchmark page of CLEF: mean F1 of AUs, accuracy of expressions. It shows some data sets twice."""
+    rows, columns = [], {"f1_avg": AVERAGE, "accuracy": ACCURACY, "top1_accuracy": ACCURACY}
+    recipes = {
+        "RAF-DB (test)": "clef/rafdb.yaml",
+        "AffectNet 7-way (test)": "clef/affectnet7.yaml",
+        "AffectNet 8-way (test)": "clef/affectnet8.yaml",
+        "FERPlus basic emotion (test)": "clef/ferplus.yaml",
+        "BP4D": "clef/bp4d.yaml",
+        "DISFA (test)": "clef/disfa.yaml",
+    }
+    for line in _read("clef_benchmarks.csv"):
+        if line["dataset"] in recipes and line["metric"] in columns:
+            values = {columns[line["metric"]]: float(line["value_percent"])}
+            rows.append(Row(line["dataset"], values, recipes[line["dataset"]]))
+    return Table("CLEF: benchmarks", rows)
+
+
 _TABLES: dict[str, Callable[[], Table]] = {
     "table2": _comparison(
-        "Table II: BP4D", "aunce_table2_bp4d.csv", {"AUNCE": "aunce/bp4d.yaml", _TEXT: "aunce/bp4d_paper.yaml"}
+        "Table II: BP4D",
+        "aunce_table2_bp4d.csv",
+        {
+            "AUNCE": "aunce/bp4d.yaml",
+            _TEXT: "aunce/bp4d_paper.yaml",
+            "CLP": "clp/bp4d.yaml",
+            "CLEF": "clef/bp4d.yaml",
+        },
     ),
     "table3": _comparison(
-        "Table III: DISFA", "aunce_table3_disfa.csv", {"AUNCE": "aunce/disfa.yaml", _TEXT: "aunce/disfa_paper.yaml"}
+        "Table III: DISFA",
+        "aunce_table3_disfa.csv",
+        {
+            "AUNCE": "aunce/disfa.yaml",
+            _TEXT: "aunce/disfa_paper.yaml",
+            "CLP": "clp/disfa.yaml",
+            "CLEF": "clef/disfa.yaml",
+        },
     ),
-    "table4": _comparison("Table IV: GFT", "aunce_table4_gft.csv", {"AUNCE": "aunce/gft.yaml"}),
+    "table4": _comparison("Table IV: GFT", "aunce_table4_gft.csv", {"AUNCE": "aunce/gft.yaml", "CLP": "clp/gft.yaml"}),
     "table5": _comparison("Table V: Aff-Wild2", "aunce_table5_affwild2.csv", {"AUNCE": "aunce/affwild2.yaml"}),
+    "clile-bp4d": _comparison("CL-ILE's poster: BP4D", "clile_bp4d.csv", {"CL-ILE": "clile/bp4d.yaml"}),
+    "clile-disfa": _comparison("CL-ILE's poster: DISFA", "clile_disfa.csv", {"CL-ILE": "clile/disfa.yaml"}),
+    "clp": _clp,
+    "clef": _clef,
+    "clef-bp4dplus": _comparison(
+        "CLEF: BP4D+, a secondary source", "clef_bp4dplus_secondary.csv", {"CLEF": "clef/bp4dplus.yaml"}
+    ),
     "table6": _losses,
     "table7": _components,
     "table8": _positives,
