@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rtau.errors import ConfigError
-from train.runs.config import read_config
+from train.runs.config import RunConfig, read_config
 from train.runs.report import mean, per_au
 from train.runs.run import OWN, Result, read_results, read_run
 
@@ -68,7 +68,7 @@ def ours(row: Row) -> Ours | None:
         return None
     way = OWN if OWN in results[0].scores else "honest_selected"
     best = "official_best_test" if "official_best_test" in results[0].scores else ""
-    folds = f"{len(results)} of {_fold_count(out)} folds"
+    folds = f"{len(results)} of {_fold_count(read_run(out).config)} folds"
     return Ours(_values(results, way), _values(results, best) if best else {}, read_run(out).hash, folds)
 
 
@@ -133,11 +133,10 @@ def _values(results: list[Result], way: str) -> Values:
     return {**values, AVERAGE: mean(results, way, "f1"), ACCURACY: mean(results, way, "accuracy")}
 
 
-def _fold_count(out: Path) -> int:
-    config = read_run(out).config
+def _fold_count(config: RunConfig) -> int:
     counts = {"bp4d-3fold": 3, "disfa-3fold": 3, "bp4dplus-4fold": 4, "split": 1, "all": 1}
     protocol = config.data.protocol
-    return len(config.folds) or counts.get(protocol) or int(protocol.rpartition("-")[2])
+    return counts.get(protocol) or int(protocol.rpartition("-")[2])
 
 
 def _read(file: str) -> list[dict[str, str]]:
