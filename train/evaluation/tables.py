@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rtau.errors import ConfigError
-from train.runs.config import read_config
+from train.runs.config import RunConfig, read_config
 from train.runs.report import accuracy, mean, per_au
 from train.runs.run import OWN, Result, read_results, read_run
 
@@ -66,7 +66,7 @@ def ours(row: Row) -> Ours | None:
     results = [result for result in read_results(out) if result.scores or result.expressions is not None]
     if not results:
         return None
-    folds = f"{len(results)} of {_fold_count(out)} folds"
+    folds = f"{len(results)} of {_fold_count(read_run(out).config)} folds"
     if not results[0].scores:
         return Ours({ACCURACY: accuracy(results)}, {}, read_run(out).hash, folds)
     way = OWN if OWN in results[0].scores else "honest_selected"
@@ -135,11 +135,10 @@ def _values(results: list[Result], way: str) -> Values:
     return {**values, AVERAGE: mean(results, way, "f1"), ACCURACY: mean(results, way, "accuracy")}
 
 
-def _fold_count(out: Path) -> int:
-    config = read_run(out).config
+def _fold_count(config: RunConfig) -> int:
     counts = {"bp4d-3fold": 3, "disfa-3fold": 3, "bp4dplus-4fold": 4, "split": 1, "all": 1}
     protocol = config.data.protocol
-    return len(config.folds) or counts.get(protocol) or int(protocol.rpartition("-")[2])
+    return counts.get(protocol) or int(protocol.rpartition("-")[2])
 
 
 def _read(file: str) -> list[dict[str, str]]:

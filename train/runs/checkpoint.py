@@ -1,4 +1,4 @@
-"""What a run needs to go on exactly where it was: network, optimiser, sampling. One safetensors file, replaced as a whole."""
+"""What a run needs to go on exactly where it was. One safetensors file, replaced as a whole."""
 
 from pathlib import Path
 

@@ -100,8 +100,9 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError("clile eliminates what its stage 1 finds: `initial` must be the folder of an `ile` run")
 
 
+# These change no figure of a fold.
 _LATER = {"people": 0, "labelled": 1.0, "leave_out": []}  # keys of `data` that runs before them lack
-_NO_RESULT = ("accelerator", "devices", "nodes", "workers", "save_every", "log_every", "out")  # do not change figures
+_NO_RESULT = ("folds", "accelerator", "devices", "nodes", "workers", "save_every", "log_every", "out")
 
 
 def read_config(path: Path, changes: Sequence[str] = ()) -> RunConfig:

@@ -43,7 +43,7 @@ class Method(nn.Module):
     net: nn.Module  # everything that is trained or saved; momentum copies and dictionaries belong to it
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Named scalars whose sum is minimised. Random numbers come from torch's own generator: it is seeded every step."""
+        """Named scalars whose sum is minimised. Draw from torch's own generator: it is seeded every step."""
         raise NotImplementedError
 
     def after_step(self, step: int, steps: int) -> None:

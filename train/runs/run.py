@@ -39,7 +39,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`result.json` of a fold. Ways of evaluation: `own`, `honest_selected`, `honest_last`, `official_best_test`, ..."""
+    """`result.json` of a fold. Ways of evaluation are `own`, `honest_selected`, `official_best_test` and so on."""
 
     hash: str
     fold: str
