@@ -85,7 +85,7 @@ def identity(path: Path) -> None:
 @click.option("--pictures", type=click.IntRange(1), default=24, show_default=True, help="Of each person.")
 @click.option("--size", type=click.IntRange(64, 1024), default=256, show_default=True, help="Pixels.")
 @click.option("--sequences", is_flag=True, help="The pictures of a person are frames of one sequence.")
-@click.option("--activities", is_flag=True, help="They are frames of a clip of each activity, 10 a second.")
+@click.option("--activities", is_flag=True, help="They are frames of a clip of each activity, 5 a second.")
 @click.option("--assets", type=click.Path(path_type=Path), help="Folder with ict_face/ and makehuman_cc0/.")
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count(), show_default="all cores")
 def render(

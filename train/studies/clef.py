@@ -1,7 +1,7 @@
 """Does CLEF's stage 1, which only knows what people were doing, help stage 2 to see AUs?
 
-Clips of 8 activities by 64 rendered people, 16 of them for testing. Stage 1: 120 steps of 8 activities x 12 people.
-Stage 2: 200 steps, with AU labels of 10 or 100 % of the frames. The text table is of hashed words: it says which label
+Clips of 8 activities by 64 rendered people, 16 of them for testing. Stage 1: 300 steps of 8 activities x 12 people.
+Stage 2: 600 steps, with AU labels of 10 or 100 % of the frames. The text table is of hashed words: it says which label
 is meant, and nothing about its meaning.
 """
 
@@ -11,7 +11,7 @@ from train.data.text_table import hashed, known_strings, write_text_table
 from train.methods.clef import CLEFActivitiesConfig, CLEFConfig
 from train.runs.config import DataConfig, ProbeConfig, RunConfig, SamplerConfig
 from train.runs.run import run
-from train.studies.grid import ACTIVITIES, FOLDER, SCORES, SEEDS, Score, done, over_seeds, score, small, table
+from train.studies.grid import ACTIVITIES, AUS, FOLDER, SCORES, SEEDS, Score, done, over_seeds, score, small, table
 
 SHARES = (0.1, 1.0)
 ACTIVITIES_A_BATCH = 8
@@ -27,7 +27,7 @@ class Cell(NamedTuple):
     def first(self) -> RunConfig:
         """Stage 1."""
         return small(
-            "clef/stage1", self.seed, _data(1.0), CLEFActivitiesConfig(texts=str(_TEXTS)), batch=96, steps=120,
+            "clef/stage1", self.seed, _data(1.0), CLEFActivitiesConfig(texts=str(_TEXTS)), batch=96, steps=300,
             folds=(1,), sampler=SamplerConfig(kind="activities", activities=ACTIVITIES_A_BATCH),
             probe=ProbeConfig(ways=()),
         )  # fmt: skip
@@ -75,4 +75,4 @@ def _gain(share: float, what: Score) -> str:
 
 
 def _data(share: float) -> DataConfig:
-    return DataConfig(index=str(ACTIVITIES), protocol="subjects-4", resolution=72, labelled=share)
+    return DataConfig(index=str(ACTIVITIES), protocol="subjects-4", resolution=72, aus=AUS, labelled=share)

@@ -20,7 +20,7 @@ from train.runs.config import DataConfig, ProbeConfig, RunConfig
 from train.runs.data import load
 from train.runs.probe import look
 from train.runs.run import run, trained
-from train.studies.grid import SCORES, SEEDS, STILLS, done, over_seeds, score, small, table
+from train.studies.grid import AUS, SCORES, SEEDS, STILLS, done, over_seeds, score, small, table
 
 PEOPLE = (8, 16, 32, 64)
 VARIANTS = ("entropy", "contrast", "clile")
@@ -39,7 +39,7 @@ class Cell(NamedTuple):
 
     @property
     def config(self) -> RunConfig:
-        data = DataConfig(index=str(STILLS), protocol="subjects-3", resolution=72, people=self.people)
+        data = DataConfig(index=str(STILLS), protocol="subjects-3", resolution=72, aus=AUS, people=self.people)
         out, common = f"clile/{self.people}_{self.variant}", {"folds": (1,)}
         if self.variant == "ile":
             return small(out, self.seed, data, ILEConfig(width=_WIDTH), probe=ProbeConfig(ways=()), **common)
@@ -72,7 +72,7 @@ def report() -> str:
         rows = [[p, *(score(cells[p, v], "own", what) for v in VARIANTS)] for p in PEOPLE]
         lines += [f"{name}, percent, on unseen people:", table(["people", *VARIANTS], rows)]
     gains = [[p, *(_gain(cells[p, v], cells[p, w]) for v, w in _PAIRS)] for p in PEOPLE]
-    lines += ["F1 gained, seed by seed:", table(["people", *(f"{v} over {w}" for v, w in _PAIRS)], gains)]
+    lines += ["ROC-AUC gained, seed by seed:", table(["people", *(f"{v} over {w}" for v, w in _PAIRS)], gains)]
     probes = [[p, *(over_seeds(_probes(cells[p, v])) for v in ("ile", *VARIANTS))] for p in PEOPLE]
     lines += [
         "Identity probe on the features, accuracy in percent (chance 1.6); elimination should lower it:",
@@ -86,7 +86,7 @@ _PAIRS = (("clile", "entropy"), ("clile", "contrast"))
 
 def _gain(ours: list[RunConfig], others: list[RunConfig]) -> str:
     pairs = [(a, b) for a, b in zip(ours, others, strict=True) if done(a) and done(b)]
-    values = over_seeds([score([a], "own", "f1").mean - score([b], "own", "f1").mean for a, b in pairs])
+    values = over_seeds([score([a], "own", "auc").mean - score([b], "own", "auc").mean for a, b in pairs])
     return str(values)
 
 

@@ -1,6 +1,6 @@
 """What does pre-training on unlabelled clips give a linear probe, and what each of CLP's two signals?
 
-Pre-training: 512 clips of 64 rendered people, 8 frames at 10 a second, 150 steps of 64 pictures (SimCLR: of 64 pictures
+Pre-training: 512 clips of 64 rendered people, 8 frames at 5 a second, 300 steps of 64 pictures (SimCLR: of 64 pictures
 twice), AdamW for all. The probe (BatchNorm and a linear layer on the frozen backbone) learns from 1, 10 or 100 % of the
 stills of 128 people and is tested on 64 others. `random` is the untrained backbone with BatchNorm statistics of the
 same clips.
@@ -12,11 +12,11 @@ from train.methods.clp import CLPConfig
 from train.methods.simclr import SimCLRConfig
 from train.runs.config import DataConfig, ProbeConfig, RunConfig, SamplerConfig
 from train.runs.run import run
-from train.studies.grid import ACTIVITIES, SCORES, SEEDS, STILLS, VIEWS, Score, Value, done, score, small, table
+from train.studies.grid import ACTIVITIES, AUS, SCORES, SEEDS, STILLS, VIEWS, Score, Value, done, score, small, table
 
 SHARES = (0.01, 0.1, 1.0)
 VARIANTS = ("random", "simclr", "temporal", "reconstruction", "both")
-_STEPS = 150
+_STEPS = 300
 
 
 class Cell(NamedTuple):
@@ -40,7 +40,7 @@ class Cell(NamedTuple):
         return small(f"clp/{self.variant}", self.seed, data, self.method, augmentation=VIEWS, **changes)
 
     def probe(self, share: float) -> RunConfig:
-        data = DataConfig(index=str(STILLS), protocol="subjects-3", resolution=72, labelled=share)
+        data = DataConfig(index=str(STILLS), protocol="subjects-3", resolution=72, aus=AUS, labelled=share)
         return small(
             f"clp/{self.variant}_{share:g}", self.seed, data, self.method, augmentation=VIEWS, folds=(1,),
             epochs=0, steps=0, initial=self.pretraining.out, probe=ProbeConfig(epochs=60, batch_norm=True),

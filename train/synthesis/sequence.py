@@ -15,7 +15,7 @@ from train.synthesis.scene import Scene, draw_scene, posed
 from train.synthesis.seeds import generator
 
 FPS = 30
-ACTIVITY_STEP = 3  # frames of an activity's film between two samples
+ACTIVITY_STEP = 6  # frames of an activity's film between two samples
 _REST = Drawn({}, {}, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), lips_shut=False)
 _BLINK = (2.0, 4.5, 5.0, 4.0, 2.0, 0.7)  # AU43 over the frames of a blink
 
@@ -26,7 +26,7 @@ def sequence(renderer: Renderer, person: Person, frames: int, size: int) -> Iter
 
 
 def activities(renderer: Renderer, person: Person, frames: int, size: int) -> Iterator[Sample]:
-    """A clip of `frames` samples, 10 a second, of every activity in turn, all in one scene."""
+    """A clip of `frames` samples, 5 a second, of every activity in turn, all in one scene."""
     for k, activity in enumerate(ACTIVITIES):
         rng = generator("activity", *person.seed, k)
         film = range(0, frames * ACTIVITY_STEP, ACTIVITY_STEP)

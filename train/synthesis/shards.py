@@ -45,7 +45,7 @@ class RenderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     persons_a_shard: int = 32
     size: int = 256
     sequences: bool = False  # pictures of a person are frames of one sequence, 30 a second
-    activities: bool = False  # pictures of a person are frames of a clip of each activity, 10 a second
+    activities: bool = False  # pictures of a person are frames of a clip of each activity, 5 a second
 
 
 class Plan(NamedTuple):

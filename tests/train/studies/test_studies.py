@@ -13,7 +13,7 @@ from train.studies import clef, clile, clp, grid
 from train.studies.clile import identity_probe
 from train.studies.grid import over_seeds, score
 
-AUS = (1, 4, 12)
+AUS = tuple(int(au[2:]) for au in grid.AUS)
 
 
 @pytest.fixture
