@@ -192,6 +192,35 @@ def run(what: tuple[str, ...]) -> None:
             click.echo("\n".join(lines(Path(config.out))))
 
 
+_out = click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="RUN")
+_fold = click.option("--fold", default="fold1", show_default=True, help="Whose network.")
+
+
+@main.command()
+@_out
+@_fold
+@click.option("--to", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the artifact.")
+def export(out: Path, fold: str, to: Path) -> None:
+    """A finished run as weights for `rtau process --weights`: model.onnx, model.pt2 and card.yaml."""
+    from train.runs.export import export as write
+
+    with known_errors():
+        write(out, fold, to)
+
+
+@main.command()
+@_out
+@_fold
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG to write.")
+@click.option("--frames", type=click.IntRange(10), default=1000, show_default=True, help="Of the test fold, drawn.")
+def tsne(out: Path, fold: str, plot: Path, frames: int) -> None:
+    """Features of test frames in the plane, by AU, coloured by label (as Figure 4 of AUNCE)."""
+    from train.evaluation.tsne import draw
+
+    with known_errors():
+        draw(out, fold, plot, frames)
+
+
 @main.command()
 @click.argument("name")
 @_write

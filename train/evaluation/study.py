@@ -80,7 +80,7 @@ def markdown(study: Study) -> str:
     if not runs:
         return "\n".join(lines)
     aus = [*per_au(runs[0].results, WAY, "f1")]
-    head = ["", "folds", "F1", "95 %", "AUC", "accuracy", *(f"AU{int(au[2:])}" for au in aus), "min", "run"]
+    head = ["", "folds", "F1", "95 %", "AUC", "accuracy", *(f"AU{int(au[2:])}" for au in aus), "run"]
     lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for entry in runs:
         low, high = interval(entry.draws)
@@ -93,13 +93,12 @@ def markdown(study: Study) -> str:
             f"{mean(entry.results, WAY, 'auc'):.1f}",
             f"{mean(entry.results, WAY, 'accuracy'):.1f}",
             *(f"{shown[au]:.0f}" if au in shown else "" for au in aus),
-            f"{sum(result.minutes for result in entry.results):.1f}",
             read_run(Path(entry.config.out)).hash,
         ]
         lines.append("| " + " | ".join(cells) + " |")
     always = per_au(runs[0].results, WAY, "always")
     blank = [f"{always[au]:.0f}" if au in always else "" for au in aus]
-    cells = ["always present", "", f"{mean(runs[0].results, WAY, 'always'):.1f}", "", "50.0", "", *blank, "", ""]
+    cells = ["always present", "", f"{mean(runs[0].results, WAY, 'always'):.1f}", "", "50.0", "", *blank, ""]
     lines.append("| " + " | ".join(cells) + " |")
     first = runs[0]
     tested = sum(result.test_frames for result in first.results)
@@ -107,7 +106,7 @@ def markdown(study: Study) -> str:
         "",
         f"Linear probe, epoch chosen by training subjects set apart; {tested} test frames, their labels untouched. "
         f"{first.config.steps} steps of {first.config.batch} images, seed {first.config.seed}, "
-        f"{first.results[0].device}; min is minutes of training, all folds. Intervals draw the test subjects anew; "
+        f"{first.results[0].device}. Intervals draw the test subjects anew; "
         "they know nothing of other folds and seeds.",
         "",
     ]

@@ -82,7 +82,7 @@ class AUNCELoss(nn.Module):
 
         Returns a scalar. An AU with one label value among its known samples gives no loss and no gradient.
         """
-        batch, aus, _ = first.shape
+        batch = len(first)
         f = normalize(torch.cat([first, second]), dim=-1).transpose(0, 1)  # (N, 2B, C)
         u = f @ f.transpose(1, 2) / self.temperature  # (N, 2B, 2B)
         label = occurrence.bool().repeat(2, 1).T  # (N, 2B)
@@ -106,11 +106,10 @@ class AUNCELoss(nn.Module):
         log_n = _logsumexp(negatives, other, anchors)
 
         view = u[:, torch.arange(2 * batch, device=u.device), partner]
-        others = self._candidates(same, partner)
-        nearest = torch.where(others.any(dim=2), u.masked_fill(~others, -1e4).amax(dim=2), view)
-        farthest = torch.where(others.any(dim=2), u.masked_fill(~others, 1e4).amin(dim=2), view)
-        log_p = torch.stack([nearest, view, self._mixture(f, u, same), farthest])
-        log_p = log_p.gather(0, kinds.to(u.device)[None, :, None].expand(1, aus, 2 * batch))[0]
+        log_p = torch.empty_like(view)
+        for kind in set(kinds.tolist()):  # of each AU only what was drawn: every kind takes N (2B)² numbers
+            own = torch.nonzero(kinds == kind)[:, 0].to(u.device)
+            log_p = log_p.index_copy(0, own, self._positive(kind, f[own], u[own], same[own], view[own], partner))
         loss = torch.where(anchors, torch.logaddexp(log_p, log_n) - log_p, 0)
         per_au = loss.sum(dim=1) / valid.sum(dim=1).clamp(min=1)
         return (per_au if weights is None else per_au * weights).mean()
@@ -125,12 +124,21 @@ class AUNCELoss(nn.Module):
             high = torch.where(rates[:, None] < 0.5, label, ~label)
         return torch.where(high, self.beta_active, self.beta_inactive)
 
-    def _candidates(self, same: Tensor, partner: Tensor) -> Tensor:
-        """(N, 2B, 2B) who may be the most (8) or least similar positive; where nobody may, the other view is."""
-        if self.self_included:
-            return same
-        itself = torch.eye(len(partner), dtype=torch.bool, device=same.device)
-        return same & ~itself & ~itself[partner]
+    def _positive(self, kind: int, f: Tensor, u: Tensor, same: Tensor, view: Tensor, partner: Tensor) -> Tensor:
+        """log P (n, 2B) of n AUs whose positive is of one kind. Where nobody may be it, the other view is."""
+        if kind == 1:
+            return view
+        if kind == 2:
+            return self._mixture(f, u, same)
+        others = same
+        if not self.self_included:
+            itself = torch.eye(len(partner), dtype=torch.bool, device=same.device)
+            others = same & ~itself & ~itself[partner]
+        if kind == 0:
+            found = u.masked_fill(~others, -1e4).amax(dim=2)
+        else:
+            found = u.masked_fill(~others, 1e4).amin(dim=2)
+        return torch.where(others.any(dim=2), found, view)
 
     def _mixture(self, f: Tensor, u: Tensor, same: Tensor) -> Tensor:
         """Eq. (10), log P (N, 2B)."""

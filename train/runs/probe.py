@@ -6,6 +6,7 @@ statistics, dropped paths) while the classifier learns from random views, and th
 is reported. Both also report the last epoch.
 """
 
+import copy
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,8 +69,11 @@ def look(config: RunConfig, data: Data, rows: Rows, method: Method, fabric: Fabr
 
 def honest(
     config: RunConfig, data: Data, fold: Fold, method: Method, fabric: Fabric, tested: Looked
-) -> dict[str, Float]:
-    """Probabilities (F, N) of the test frames by epoch: `last`, `selected`, and `best_test` for comparison."""
+) -> tuple[dict[str, Float], LinearProbe]:
+    """Probabilities (F, N) of the test frames by epoch: `last`, `selected`, and `best_test` for comparison.
+
+    Also the selected classifier; the last one where nobody is held out.
+    """
     rows = fold.train
     chooses = _held_out(data.corpus.subject[rows], config.probe.held_out)
     seen = look(config, data, rows, method, fabric).features
@@ -82,15 +86,16 @@ def honest(
             yield seen[part], torch.from_numpy(labels[part.numpy()])
 
     probe, optimiser, loss = _prepared(config.probe, seen.shape, setting(config, data, fold).rates, fabric)
-    outcome = _Outcome(data.corpus.occurrence[fold.test], labels[chooses])
+    outcome, chosen = _Outcome(data.corpus.occurrence[fold.test], labels[chooses]), probe
     for epoch in range(config.probe.epochs):
         probe.train()
         for features, own in batches(np.random.default_rng([config.seed, epoch])):
             if len(features) > 1 or not config.probe.batch_norm:
                 _step(probe, optimiser, loss, fabric.to_device(features.float()), fabric.to_device(own))
         choosing = _said(probe, seen[torch.from_numpy(chooses)], fabric) if chooses.any() else None
-        outcome.take(_said(probe, tested.features, fabric), choosing)
-    return outcome.named()
+        if outcome.take(_said(probe, tested.features, fabric), choosing):
+            chosen = copy.deepcopy(probe)
+    return outcome.named(), chosen.eval()
 
 
 def official(config: RunConfig, data: Data, fold: Fold, method: Method, fabric: Fabric) -> dict[str, Float]:
@@ -127,7 +132,8 @@ class _Outcome:
         self._best = {"selected": -1.0, "best_test": -1.0}
         self._said: dict[str, Float] = {}
 
-    def take(self, tested: Float, choosing: Float | None) -> None:
+    def take(self, tested: Float, choosing: Float | None) -> bool:
+        """Whether this epoch is the best so far for those who choose."""
         self._said["last"] = tested
         reached = {"best_test": _mean_f1(tested, self._occurrence)}
         if choosing is not None and self._choosing is not None:
@@ -135,6 +141,7 @@ class _Outcome:
         for name, value in reached.items():
             if value > self._best[name]:
                 self._best[name], self._said[name] = value, tested
+        return "selected" in reached and self._said["selected"] is tested
 
     def named(self) -> dict[str, Float]:
         return self._said

@@ -8,6 +8,7 @@ OUT/foldK/network.safetensors, log.csv, curves.png, tensorboard/
 
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,14 +20,14 @@ from numpy.typing import NDArray
 from rtau.errors import ConfigError
 from train.data.corpora.index import Fold
 from train.metrics import Scores, scores
-from train.runs.checkpoint import read_net
+from train.runs.checkpoint import read_net, save_net
 from train.runs.config import RunConfig, run_hash
 from train.runs.data import Data, epoch_steps, expressions, load, setting, test_batches
 from train.runs.fit import NETWORK, fit
 from train.runs.method import Method
 from train.runs.probe import honest, kept_networks, look, official
 
-RUN, RESULT, PREDICTIONS = "run.json", "result.json", "predictions.npz"
+RUN, RESULT, PREDICTIONS, PROBE = "run.json", "result.json", "predictions.npz", "probe.safetensors"
 OWN = "own"  # way of evaluation: the method's own head
 
 
@@ -83,11 +84,27 @@ def build(config: RunConfig, data: Data, fold: Fold) -> Method:
     return method
 
 
-def trained(config: RunConfig, data: Data, fold: Fold) -> Method:
-    """The method of a run with the network that it ended with, in evaluation mode."""
-    method = build(config, data, fold)
-    method.net.load_state_dict(read_net(Path(config.out) / fold.name / NETWORK))
-    return method.eval()
+class Trained(NamedTuple):
+    """A fold of a finished run."""
+
+    run: Run
+    data: Data
+    fold: Fold
+    method: Method  # in evaluation mode
+    result: Result
+
+
+def read_trained(out: Path, name: str) -> Trained:
+    """Fold `name` of the run in `out`, as it ended. Raises ConfigError where it is not finished."""
+    run, results = read_run(out), {result.fold: result for result in read_results(out)}
+    if name not in results:
+        raise ConfigError(f"{out}: {name} is not finished; finished are {', '.join(results) or 'none'}")
+    config = msgspec.structs.replace(run.config, folds=(), initial="", out=str(out))
+    data = load(config)
+    fold = next(each for each in data.folds if each.name == name)
+    method = config.method.build(setting(config, data, fold))
+    method.net.load_state_dict(read_net(out / name / NETWORK))
+    return Trained(run, data, fold, method.eval(), results[name])
 
 
 def read_run(out: Path) -> Run:
@@ -155,7 +172,8 @@ def _evaluate(
     tested = look(config, data, fold.test, method, fabric)
     said = {OWN: tested.own} if tested.own is not None else {}
     if "honest" in config.probe.ways:
-        found = honest(config, data, fold, method, fabric, tested)
+        found, classifier = honest(config, data, fold, method, fabric, tested)
+        save_net(folder / PROBE, classifier)
         said |= {f"honest_{epoch}": probability for epoch, probability in found.items()}
     if "official" in config.probe.ways:
         best, last = -1.0, dict[str, NDArray[np.float32]]()
