@@ -25,6 +25,7 @@ def main() -> None:
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of the run (configs/pipeline/default.yaml).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the models run.  [default: auto]")
 @click.option("--max-faces", type=click.IntRange(1, 64), help="Faces followed at once.  [default: 5]")
+@click.option("--weights", metavar="FOLDER", help="AU encoder: a folder with model.onnx and card.yaml.")
 @click.option("--start", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Begin here.")
 @click.option("--end", type=click.FloatRange(0), metavar="SECONDS", help="Stop before here.")
 @click.option(
@@ -41,6 +42,7 @@ def process(
     config: Path | None,
     device: str | None,
     max_faces: int | None,
+    weights: str | None,
     start: float,
     end: float | None,
     layout: str,
@@ -63,6 +65,7 @@ def process(
         config=config,
         device=device,
         max_faces=max_faces,
+        weights=weights,
         start_s=start,
         end_s=end,
         layout="openface" if layout == "openface" else "rtau",

@@ -32,6 +32,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     config: Path | None = None
     device: str | None = None
     max_faces: int | None = None
+    weights: str | None = None  # folder of another AU encoder
     start_s: float = 0.0
     end_s: float | None = None
     layout: LayoutName = "rtau"
@@ -137,6 +138,8 @@ def _settle(job: Job) -> tuple[PipelineConfig, SourceConfig]:
     config = load_config(job.config)
     if job.device is not None:
         config = msgspec.convert(msgspec.to_builtins(config) | {"device": job.device}, PipelineConfig)
+    if job.weights is not None:
+        config = msgspec.structs.replace(config, au=msgspec.structs.replace(config.au, encoder=job.weights))
     if job.max_faces is not None:
         config = msgspec.structs.replace(config, faces=msgspec.structs.replace(config.faces, max_faces=job.max_faces))
     persons = with_gallery(config.persons, job.gallery, job.key)

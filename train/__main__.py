@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import click
 import msgspec
+
+from rtau.command import known_errors
 
 Config = TypeVar("Config", bound=msgspec.Struct)
 
@@ -85,24 +87,35 @@ def identity(path: Path) -> None:
 @click.option("--pictures", type=click.IntRange(1), default=24, show_default=True, help="Of each person.")
 @click.option("--size", type=click.IntRange(64, 1024), default=256, show_default=True, help="Pixels.")
 @click.option("--sequences", is_flag=True, help="The pictures of a person are frames of one sequence.")
+@click.option("--activities", is_flag=True, help="They are frames of a clip of each activity, 5 a second.")
 @_assets
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count(), show_default="all cores")
 def render(
-    out: str, split: str, persons: int, pictures: int, size: int, sequences: bool, assets: Path | None, workers: int
+    out: str,
+    split: str,
+    persons: int,
+    pictures: int,
+    size: int,
+    sequences: bool,
+    activities: bool,
+    assets: Path | None,
+    workers: int,
 ) -> None:
     """Faces with exact AU labels; goes on where an earlier run stopped."""
     from train.synthesis.assets import assets_folder
-    from train.synthesis.shards import RenderConfig, render_all
+    from train.synthesis.shards import RenderConfig, Split, render_all
 
-    raw = {"out": out, "split": split, "persons": persons, "pictures": pictures, "size": size, "sequences": sequences}
-    config = msgspec.convert(raw, RenderConfig)
+    config = RenderConfig(
+        out=out, split=cast(Split, split), persons=persons, pictures=pictures, size=size,
+        sequences=sequences, activities=activities,
+    )  # fmt: skip
 
     def progress(done: int, count: int, rate: float) -> None:
         click.echo(f"shard {done} of {count}, {rate:.1f} pictures/s")
 
     try:
         render_all(config, assets or assets_folder(), workers, progress)
-    except (FileNotFoundError, FileExistsError) as error:
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -141,6 +154,138 @@ def au_sheet(out: Path, persons: tuple[int, ...], aus: tuple[int, ...], tile: in
         draw(Renderer(load_head(assets or assets_folder())), out, list(persons), tile, aus)
     except OSError as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("names", nargs=-1, type=click.Choice(["clile", "clp", "clef"]))
+@click.option("--measured", is_flag=True, help="Run nothing: show what is measured so far.")
+@_write
+def study(names: tuple[str, ...], measured: bool, write: Path | None) -> None:
+    """CL-ILE, CLP and CLEF on rendered faces, all of them or those NAMES; goes on where it was stopped."""
+    from train.studies import clef, clile, clp
+    from train.studies.grid import SEEDS
+
+    wanted = [{"clile": clile, "clp": clp, "clef": clef}[name] for name in names or ("clile", "clp", "clef")]
+    with known_errors():
+        for seed in () if measured else SEEDS:
+            for each in wanted:
+                each.measure(seed)
+        _show("\n\n".join(each.report() for each in wanted), write)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Picture to write; .png.")
+def au_correlation(folder: Path, out: Path) -> None:
+    """Draw which AUs the embeddings of a finished CL-ILE run FOLDER hold alike, beside the labels."""
+    from train.evaluation.au_correlation import au_correlation as measure
+    from train.evaluation.au_correlation import draw
+
+    with known_errors():
+        draw(measure(folder), out)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--fold", default="fold1", show_default=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Artifact folder.")
+def export_identity(folder: Path, fold: str, out: Path) -> None:
+    """The identity encoder of a finished CL-ILE stage 1 run FOLDER, as rtau runs it."""
+    from train.runs.identity_artifact import export_identity as export
+
+    with known_errors():
+        export(folder, fold, out)
+
+
+@main.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Table to write; .npz.")
+@click.option(
+    "--clip", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Local folder of a CLIP text encoder in the format of transformers; without it words are hashed.",
+)  # fmt: skip
+@click.option("--string", "extra", multiple=True, help="A further string; may be given several times.")
+def text_table(out: Path, folder: Path | None, extra: tuple[str, ...]) -> None:
+    """The text side of CLEF: vectors of the names of AUs, expressions and activities."""
+    from train.data.text_table import clip, hashed, known_strings, write_text_table
+
+    strings = list(dict.fromkeys([*known_strings(), *extra]))
+    with known_errors():
+        table = hashed(strings) if folder is None else clip(strings, folder)
+    write_text_table(out, table)
+    click.echo(f"{len(strings)} strings, vectors of {table.vectors.shape[1]}: {out}")
+
+
+@main.command()
+@click.argument("what", nargs=-1, required=True, metavar="CONFIG... [KEY=VALUE...]")
+def run(what: tuple[str, ...]) -> None:
+    """Train and evaluate what the files configure (docs/reproduce.md); goes on where it was stopped."""
+    from train.runs.config import read_config
+    from train.runs.report import lines
+    from train.runs.run import run as train
+
+    changes = [each for each in what if "=" in each]
+    with known_errors():
+        configs = [read_config(Path(each), changes) for each in what if each not in changes]
+        for config in configs:
+            train(config)
+            click.echo("\n".join(lines(Path(config.out))))
+
+
+_out = click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="RUN")
+_fold = click.option("--fold", default="fold1", show_default=True, help="Whose network.")
+
+
+@main.command()
+@_out
+@_fold
+@click.option("--to", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the artifact.")
+def export(out: Path, fold: str, to: Path) -> None:
+    """A finished run as weights for `rtau process --weights`: model.onnx, model.pt2 and card.yaml."""
+    from train.runs.export import export as write
+
+    with known_errors():
+        write(out, fold, to)
+
+
+@main.command()
+@_out
+@_fold
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG to write.")
+@click.option("--frames", type=click.IntRange(10), default=1000, show_default=True, help="Of the test fold, drawn.")
+def tsne(out: Path, fold: str, plot: Path, frames: int) -> None:
+    """Features of test frames in the plane, by AU, coloured by label (as Figure 4 of AUNCE)."""
+    from train.evaluation.tsne import draw
+
+    with known_errors():
+        draw(out, fold, plot, frames)
+
+
+@main.command()
+@click.argument("name")
+@_write
+@click.option("--csv", "rows", type=click.Path(dir_okay=False, path_type=Path), help="The same as CSV.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG with bars.")
+def table(name: str, write: Path | None, rows: Path | None, plot: Path | None) -> None:
+    """Published and own figures side by side: table2 to table8 of AUNCE, clile-bp4d, clile-disfa,
+    clp, clef, clef-bp4dplus, or the study `synth`."""
+    from train.evaluation import study, tables
+
+    with known_errors():
+        if name == "synth":
+            if rows is not None:
+                raise click.BadOptionUsage("csv", "--csv is not for synth")
+            _show(study.markdown(study.SYNTH), write)
+            if plot is not None:
+                study.write_plot(study.SYNTH, plot)
+            return
+        if name not in tables.names():
+            raise click.BadParameter(f"expected {', '.join(tables.names())} or synth, got {name}")
+        asked = tables.read_table(name)
+        _show(tables.markdown(asked), write)
+        if rows is not None:
+            tables.write_csv(asked, rows)
+        if plot is not None:
+            tables.write_plot(asked, plot)
 
 
 @main.command()

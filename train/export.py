@@ -54,11 +54,12 @@ def write_artifact(
     example: dict[str, Tensor],
     dynamic: dict[str, dict[int, str]],
     card: Card,
+    tolerance: float = _TOLERANCE,
 ) -> None:
     """Write model.onnx and card.yaml into `folder`.
 
     `example` holds one input by name, `dynamic` the free axes of each. Raises RuntimeError when the written file does
-    not give what the network gives.
+    not give what the network gives, within `tolerance`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
@@ -78,7 +79,7 @@ def write_artifact(
     given = session.run(names, {name: value.numpy() for name, value in example.items()})
     for name, ours, theirs in zip(names, expected, given, strict=True):
         worst = float(np.abs(ours.numpy() - theirs).max())
-        if worst > _TOLERANCE:
+        if worst > tolerance:
             raise RuntimeError(f"{path}: output {name} differs from the network by {worst:.2g}")
     card = msgspec.structs.replace(card, sha256=sha256(path))
     (folder / "card.yaml").write_bytes(msgspec.yaml.encode(card))

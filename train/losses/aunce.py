@@ -3,7 +3,7 @@
 Shang, Liu, Lv, Teng, Li, arXiv 2402.06165, Eqs. (2)-(10); importance weights after HCL (Robinson et al., ICLR 2021).
 """
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ class AUNCELoss(nn.Module):
 
     N = Σ_j exp(β u_j / τ) over the samples with the other label. P is, for all anchors of an AU in a batch at once, one
     of: the most similar sample of the same label (8), the other view of the anchor (9), the mixture of the same label
-    (10), drawn with probabilities p. Unknown labels are no anchors, no positives and no negatives.
+    (10), and the least similar sample of the same label (an ablation of Table VIII), drawn with probabilities p.
+    Unknown labels are no anchors, no positives and no negatives.
 
     The text and the authors' code differ; `official` computes what the code does, `paper` what the text says:
 
@@ -35,7 +36,7 @@ class AUNCELoss(nn.Module):
     def __init__(
         self,
         *,
-        positives: tuple[float, float, float],
+        positives: tuple[float, ...],
         self_included: bool,
         centroid: bool,
         temperature: float = 0.5,
@@ -45,24 +46,26 @@ class AUNCELoss(nn.Module):
         hcl_weights: bool = False,
     ) -> None:
         super().__init__()
+        if not 3 <= len(positives) <= 4 or min(positives) < 0 or abs(sum(positives) - 1) > 1e-6:
+            raise ValueError(f"positives must be 3 or 4 probabilities that sum to 1, got {positives}")
         self.positives: Tensor
-        self.register_buffer("positives", torch.tensor(positives))
+        self.register_buffer("positives", torch.tensor(positives, dtype=torch.float32))
         self.self_included, self.centroid, self.hcl_weights = self_included, centroid, hcl_weights
         self.temperature, self.beta_active, self.beta_inactive = temperature, beta_active, beta_inactive
         self.beta_by = beta_by
 
     @classmethod
-    def official(cls) -> Self:
-        """As the first public code computes it."""
-        return cls(positives=(0.2, 0.2, 0.6), self_included=True, centroid=False)
+    def official(cls, **changed: Any) -> Self:
+        """As the first public code computes it, but for what is `changed`."""
+        return cls(**{"positives": (0.2, 0.2, 0.6), "self_included": True, "centroid": False, **changed})
 
     @classmethod
-    def paper(cls) -> Self:
-        """As the text describes it."""
-        return cls(positives=(0.15, 0.15, 0.7), self_included=False, centroid=True)
+    def paper(cls, **changed: Any) -> Self:
+        """As the text describes it, but for what is `changed`."""
+        return cls(**{"positives": (0.15, 0.15, 0.7), "self_included": False, "centroid": True, **changed})
 
     def draw(self, aus: int, generator: torch.Generator | None = None) -> Tensor:
-        """(N,) the kind of positive of each AU for one batch: 0 most similar, 1 other view, 2 mixture."""
+        """(N,) an AU's kind of positive for one batch: 0 most similar, 1 other view, 2 mixture, 3 least similar."""
         return torch.multinomial(self.positives.cpu(), aus, replacement=True, generator=generator)
 
     def forward(
@@ -79,7 +82,7 @@ class AUNCELoss(nn.Module):
 
         Returns a scalar. An AU with one label value among its known samples gives no loss and no gradient.
         """
-        batch, aus, _ = first.shape
+        batch = len(first)
         f = normalize(torch.cat([first, second]), dim=-1).transpose(0, 1)  # (N, 2B, C)
         u = f @ f.transpose(1, 2) / self.temperature  # (N, 2B, 2B)
         label = occurrence.bool().repeat(2, 1).T  # (N, 2B)
@@ -103,8 +106,10 @@ class AUNCELoss(nn.Module):
         log_n = _logsumexp(negatives, other, anchors)
 
         view = u[:, torch.arange(2 * batch, device=u.device), partner]
-        log_p = torch.stack([self._nearest(u, same, view, partner), view, self._mixture(f, u, same)])
-        log_p = log_p.gather(0, kinds.to(u.device)[None, :, None].expand(1, aus, 2 * batch))[0]
+        log_p = torch.empty_like(view)
+        for kind in set(kinds.tolist()):  # of each AU only what was drawn: every kind takes N (2B)² numbers
+            own = torch.nonzero(kinds == kind)[:, 0].to(u.device)
+            log_p = log_p.index_copy(0, own, self._positive(kind, f[own], u[own], same[own], view[own], partner))
         loss = torch.where(anchors, torch.logaddexp(log_p, log_n) - log_p, 0)
         per_au = loss.sum(dim=1) / valid.sum(dim=1).clamp(min=1)
         return (per_au if weights is None else per_au * weights).mean()
@@ -119,14 +124,21 @@ class AUNCELoss(nn.Module):
             high = torch.where(rates[:, None] < 0.5, label, ~label)
         return torch.where(high, self.beta_active, self.beta_inactive)
 
-    def _nearest(self, u: Tensor, same: Tensor, view: Tensor, partner: Tensor) -> Tensor:
-        """Eq. (8), log P (N, 2B)."""
-        if self.self_included:
-            return u.masked_fill(~same, -torch.inf).amax(dim=2).nan_to_num(neginf=0)
-        itself = torch.eye(len(partner), dtype=torch.bool, device=u.device)
-        others = same & ~itself & ~itself[partner]
-        best = u.masked_fill(~others, -1e4).amax(dim=2)
-        return torch.where(others.any(dim=2), best, view)
+    def _positive(self, kind: int, f: Tensor, u: Tensor, same: Tensor, view: Tensor, partner: Tensor) -> Tensor:
+        """log P (n, 2B) of n AUs whose positive is of one kind. Where nobody may be it, the other view is."""
+        if kind == 1:
+            return view
+        if kind == 2:
+            return self._mixture(f, u, same)
+        others = same
+        if not self.self_included:
+            itself = torch.eye(len(partner), dtype=torch.bool, device=same.device)
+            others = same & ~itself & ~itself[partner]
+        if kind == 0:
+            found = u.masked_fill(~others, -1e4).amax(dim=2)
+        else:
+            found = u.masked_fill(~others, 1e4).amin(dim=2)
+        return torch.where(others.any(dim=2), found, view)
 
     def _mixture(self, f: Tensor, u: Tensor, same: Tensor) -> Tensor:
         """Eq. (10), log P (N, 2B)."""

@@ -5,6 +5,7 @@ Luo et al., IJCAI 2022, arXiv 2205.01782.
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 
 class LinearBlock(nn.Module):
@@ -54,3 +55,15 @@ class FGG(nn.Module):
             graph = root[:, :, None] * edges * root[:, None, :]
         out: Tensor = (nodes + self.norm(graph @ self.v(nodes) + self.u(nodes))).relu()
         return out
+
+
+class CosineHead(nn.Module):
+    """One trainable vector an AU: cosine of a node and its rectified vector, (N, A, C) >= 0 -> (N, A) in [0, 1]."""
+
+    def __init__(self, channels: int, aus: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.empty(aus, channels))
+        nn.init.xavier_uniform_(self.vectors)
+
+    def forward(self, nodes: Tensor) -> Tensor:
+        return (normalize(nodes, dim=-1) * normalize(self.vectors.relu(), dim=-1)).sum(dim=-1)

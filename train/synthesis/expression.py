@@ -135,6 +135,11 @@ def draw(rng: Generator, *, gaze: tuple[float, float] | None = None) -> Drawn:
         chosen = tuple(int(au) for au in rng.choice(_SINGLE, int(rng.integers(2, 7)), replace=False))
     else:
         chosen = (int(rng.choice(_SINGLE)),)
+    return draw_levels(rng, chosen, gaze=gaze)
+
+
+def draw_levels(rng: Generator, chosen: tuple[int, ...], *, gaze: tuple[float, float] | None = None) -> Drawn:
+    """The chosen AUs, without those that contradict an earlier one, with intensities, sides, gaze, lids and jaw."""
     chosen = _compatible(chosen)
     common = _level(rng)
     right, left = dict[int, float](), dict[int, float]()

@@ -22,11 +22,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rtau.facs import AU_COLUMNS
+from train.synthesis.activities import ACTIVITIES
 from train.synthesis.assets import load_head
 from train.synthesis.person import make_person
 from train.synthesis.picture import Renderer
 from train.synthesis.sample import Sample, render
-from train.synthesis.sequence import sequence
+from train.synthesis.sequence import activities, sequence
 
 Split = Literal["train", "validation", "test"]
 SPLIT_SEEDS: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}  # no person is in two splits
@@ -43,6 +44,7 @@ class RenderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     persons_a_shard: int = 32
     size: int = 256
     sequences: bool = False  # pictures of a person are frames of one sequence, 30 a second
+    activities: bool = False  # pictures of a person are frames of a clip of each activity, 5 a second
 
 
 class Plan(NamedTuple):
@@ -53,6 +55,10 @@ class Plan(NamedTuple):
 
 def render_all(config: RenderConfig, assets: Path, workers: int, progress: Callable[[int, int, float], None]) -> None:
     """Render what is missing; `progress(shards done, shards, pictures a second)`."""
+    if config.sequences and config.activities:
+        raise ValueError("pictures are frames of sequences or of activities, not of both")
+    if config.activities and config.pictures % len(ACTIVITIES):
+        raise ValueError(f"pictures must be a multiple of the {len(ACTIVITIES)} activities, got {config.pictures}")
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     header = out / "dataset.yaml"
@@ -109,7 +115,9 @@ def _render_shard(plan: Plan) -> int:
     samples: list[Sample] = []
     for number in range(first, min(first + config.persons_a_shard, config.persons)):
         person = make_person(renderer.head, SPLIT_SEEDS[config.split], number)
-        if config.sequences:
+        if config.activities:
+            samples += activities(renderer, person, config.pictures // len(ACTIVITIES), config.size)
+        elif config.sequences:
             samples += sequence(renderer, person, config.pictures, config.size)
         else:
             samples += [render(renderer, person, k, config.size) for k in range(config.pictures)]

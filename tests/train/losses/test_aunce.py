@@ -129,3 +129,16 @@ def test_kinds_are_drawn_with_the_given_probabilities() -> None:
     kinds = AUNCELoss.paper().draw(20_000, torch.Generator().manual_seed(0))
     shares = torch.bincount(kinds, minlength=3) / 20_000
     assert shares.tolist() == pytest.approx([0.15, 0.15, 0.7], abs=0.02)
+
+
+def test_the_least_similar_positive_is_the_ablation_of_table_viii() -> None:
+    first, second, label, known = batch()
+    loss = AUNCELoss.paper(positives=(0, 0, 0, 1))
+    assert set(loss.draw(8).tolist()) == {3}
+    kinds = {kind: loss(first, second, label, known, torch.full((4,), kind)).item() for kind in (NEAREST, 3)}
+    assert kinds[3] > kinds[NEAREST]
+
+
+def test_probabilities_of_the_kinds_must_sum_to_one() -> None:
+    with pytest.raises(ValueError, match="sum to 1"):
+        AUNCELoss.official(positives=(0.5, 0.5, 0.5))

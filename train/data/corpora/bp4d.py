@@ -39,7 +39,7 @@ class Layout(NamedTuple):
     intensities: tuple[str, ...]
 
 
-_TASKS = {
+TASKS = {
     "T1": ("talk and joke with the experimenter", "happy"),
     "T2": ("watch and discuss a documentary", "sad"),
     "T3": ("sudden burst of sound", "surprise"),
@@ -54,9 +54,9 @@ _SUBJECTS = tuple(f"F{i:03d}" for i in range(1, 24)) + tuple(f"M{i:03d}" for i i
 _LAYOUT = Layout(
     "BP4D",
     _SUBJECTS,
-    _TASKS,
+    TASKS,
     ("Sequences(2D+3D)", "2D+3D"),
-    {f"2{s[0]}{s[2:]}_{code}": f"{s}_{task}" for s in _SUBJECTS for task, code in zip(_TASKS, _CODES, strict=True)},
+    {f"2{s[0]}{s[2:]}_{code}": f"{s}_{task}" for s in _SUBJECTS for task, code in zip(TASKS, _CODES, strict=True)},
     ("AU06", "AU10", "AU12", "AU14", "AU17"),
 )
 

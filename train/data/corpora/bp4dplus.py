@@ -9,7 +9,7 @@ from pathlib import Path
 from train.data.corpora.bp4d import Layout, read_layout
 from train.data.corpora.build import Reading
 
-_TASKS = {
+TASKS = {
     "T1": ("joke", "happy"),
     "T6": ("silly song", "embarrassment"),
     "T7": ("dart game threat", "fear"),
@@ -19,9 +19,9 @@ _SUBJECTS = tuple(f"F{i:03d}" for i in range(1, 83)) + tuple(f"M{i:03d}" for i i
 _LAYOUT = Layout(
     "BP4D+",
     _SUBJECTS,
-    _TASKS,
+    TASKS,
     ("2D+3D", "Sequences(2D+3D)"),
-    {f"{s}_{task}": f"{s}_{task}" for s in _SUBJECTS for task in _TASKS},
+    {f"{s}_{task}": f"{s}_{task}" for s in _SUBJECTS for task in TASKS},
     (),
 )
 

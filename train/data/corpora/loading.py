@@ -1,6 +1,6 @@
 """From batches of rows to tensors, on worker processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from train.data.corpora.samplers import Batch, Plan, State, batches
 from train.data.photos import read_rgb
 
 Rows = NDArray[np.int64]
+Read = Callable[[int], NDArray[np.uint8]]  # row of a corpus -> picture (H, W, 3) RGB
 
 
 class Loaded(NamedTuple):
@@ -28,9 +29,19 @@ class Loaded(NamedTuple):
 
 
 def training_batches(
-    corpus: Corpus, plan: Plan, state: State, how: Augmentation, *, count: int = 2, workers: int = 0
+    corpus: Corpus,
+    plan: Plan,
+    state: State,
+    how: Augmentation,
+    *,
+    count: int = 2,
+    workers: int = 0,
+    read: Read | None = None,
 ) -> Iterator[Loaded]:
-    """Endless augmented batches from `state` on: `count` views of each row, `workers` processes (0: this one)."""
+    """Endless augmented batches from `state` on: `count` views of each row, `workers` processes (0: this one).
+
+    `read` gives pictures that are not read from disk; it goes to the processes.
+    """
     wanted = batches(plan, state)
     ahead: list[Batch] = []  # asked for by the loader, not given yet
 
@@ -39,16 +50,18 @@ def training_batches(
             ahead.append(batch)
             yield [(batch.epoch, rows) for rows in batch.rows]
 
-    dataset = _Views(corpus, how, state.seed, count)
+    dataset = _Views(read or _OnDisk(corpus), how, state.seed, count)
     for images in _loader(dataset, ask(), workers):
         batch = ahead.pop(0)
         yield Loaded(images, batch.rows, batch.after)
 
 
-def evaluation_batches(corpus: Corpus, rows: Rows, size: int, how: Augmentation, workers: int = 0) -> Iterator[Loaded]:
+def evaluation_batches(
+    corpus: Corpus, rows: Rows, size: int, how: Augmentation, workers: int = 0, read: Read | None = None
+) -> Iterator[Loaded]:
     """The rows once, in order: centre views (1, B, 3, S, S)."""
     parts = [rows[i : i + size] for i in range(0, len(rows), size)]
-    dataset = _Centres(corpus, how)
+    dataset = _Centres(read or _OnDisk(corpus), how)
     for part, images in zip(parts, _loader(dataset, iter(parts), workers), strict=True):
         yield Loaded(images, part, State(0))
 
@@ -61,25 +74,33 @@ def read_picture(root: Path, path: str) -> NDArray[np.uint8]:
         raise CorpusError(f"{root / path}: cannot be read: {error}") from error
 
 
+class _OnDisk:
+    def __init__(self, corpus: Corpus) -> None:
+        self._root, self._paths = corpus.root, corpus.paths
+
+    def __call__(self, row: int) -> NDArray[np.uint8]:
+        return read_picture(self._root, self._paths[row])
+
+
 class _Views(Dataset[Tensor]):
-    def __init__(self, corpus: Corpus, how: Augmentation, seed: int, count: int) -> None:
-        self._root, self._paths, self._how, self._seed, self._count = corpus.root, corpus.paths, how, seed, count
+    def __init__(self, read: Read, how: Augmentation, seed: int, count: int) -> None:
+        self._read, self._how, self._seed, self._count = read, how, seed, count
 
     def __getitem__(self, key: tuple[int, Rows]) -> Tensor:
         """(epoch, row) -> (V, 3, S, S); (epoch, rows of a clip) -> (V, T, 3, S, S)."""
         epoch, rows = key
         wanted = np.atleast_1d(rows)
-        pictures = np.stack([read_picture(self._root, self._paths[i]) for i in wanted])
+        pictures = np.stack([self._read(i) for i in wanted.tolist()])
         out = views(pictures, self._how, self._seed, epoch, int(wanted[0]), self._count)
         return torch.from_numpy(out if np.ndim(rows) else out[:, 0])
 
 
 class _Centres(Dataset[Tensor]):
-    def __init__(self, corpus: Corpus, how: Augmentation) -> None:
-        self._root, self._paths, self._how = corpus.root, corpus.paths, how
+    def __init__(self, read: Read, how: Augmentation) -> None:
+        self._read, self._how = read, how
 
     def __getitem__(self, row: int) -> Tensor:
-        return torch.from_numpy(centre(read_picture(self._root, self._paths[row]), self._how)[None])
+        return torch.from_numpy(centre(self._read(int(row)), self._how)[None])
 
 
 def _loader(dataset: Dataset[Tensor], keys: Iterator[object], workers: int) -> DataLoader[Tensor]:

@@ -1,0 +1,152 @@
+"""Methods side by side on one corpus and one budget: F1 with intervals over subjects, and paired differences."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from train.metrics import confusion, interval, resampled_f1
+from train.runs.config import RunConfig, read_config
+from train.runs.report import mean, per_au
+from train.runs.run import OWN, PREDICTIONS, Result, read_results, read_run
+
+WAY = "honest_selected"  # of evaluation: the linear probe, for all methods alike
+
+
+class Comparison(NamedTuple):
+    """One question of a study: does `with_it` do better than `without`?"""
+
+    what: str
+    with_it: str  # names of recipes
+    without: str
+    published: str = ""  # what the paper reports for its own data
+
+
+class Study(NamedTuple):
+    """A folder of recipes, and what is asked of them."""
+
+    title: str
+    folder: Path
+    comparisons: tuple[Comparison, ...]
+
+
+SYNTH = Study(
+    "Rendered faces, DISFA's occurrence rates, one training label in ten wrong",
+    Path(__file__).parents[2] / "configs" / "train" / "synth",
+    (
+        Comparison("weights w: B - A", "components_b", "components_a", "+0.9"),
+        Comparison("positive sampling: C - B", "components_c", "components_b", "+2.8"),
+        Comparison("negative re-weighting: D - B", "components_d", "components_b", "+3.1"),
+        Comparison("all of it: E - A", "aunce_official", "components_a", "+6.0"),
+        Comparison("the text's form against the code's", "aunce_paper", "aunce_official"),
+        Comparison("AUNCE (code) against SimCLR", "aunce_official", "simclr"),
+        Comparison("AUNCE (code) against MoCo", "aunce_official", "moco"),
+        Comparison("AUNCE (code) against HCL", "aunce_official", "hcl"),
+        Comparison("AUNCE (code) against SupCon", "aunce_official", "supcon"),
+        Comparison("AUNCE (code) against WCE", "aunce_official", "wce", "+2.5 (Table VI, end to end)"),
+    ),
+)
+
+
+class Entry(NamedTuple):
+    """A recipe that was run, at least in part."""
+
+    name: str
+    config: RunConfig
+    results: list[Result]
+    draws: NDArray[np.float64]  # mean F1 with the test subjects drawn anew
+
+
+def entries(study: Study) -> list[Entry]:
+    """The runs of a study that have at least one fold, best first."""
+    found = []
+    for path in sorted(study.folder.glob("*.yaml")):
+        config = read_config(path)
+        results = [result for result in read_results(Path(config.out)) if WAY in result.scores]
+        if results:
+            found.append(Entry(path.stem, config, results, _draws(Path(config.out), results)))
+    return sorted(found, key=lambda entry: -mean(entry.results, WAY, "f1"))
+
+
+def markdown(study: Study) -> str:
+    """Every method's figures, then the questions. Methods that were not run are named; none is left out in silence."""
+    runs = entries(study)
+    missing = sorted({path.stem for path in study.folder.glob("*.yaml")} - {entry.name for entry in runs})
+    lines = [f"### {study.title}", ""]
+    if missing:
+        lines += [f"Not run: {', '.join(missing)}.", ""]
+    if not runs:
+        return "\n".join(lines)
+    aus = [*per_au(runs[0].results, WAY, "f1")]
+    head = ["", "folds", "F1", "95 %", "AUC", "accuracy", *(f"AU{int(au[2:])}" for au in aus), "run"]
+    lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for entry in runs:
+        low, high = interval(entry.draws)
+        shown = per_au(entry.results, WAY, "f1")
+        cells = [
+            entry.name,
+            str(len(entry.results)),
+            f"{mean(entry.results, WAY, 'f1'):.1f}",
+            f"{low:.1f} to {high:.1f}",
+            f"{mean(entry.results, WAY, 'auc'):.1f}",
+            f"{mean(entry.results, WAY, 'accuracy'):.1f}",
+            *(f"{shown[au]:.0f}" if au in shown else "" for au in aus),
+            read_run(Path(entry.config.out)).hash,
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    always = per_au(runs[0].results, WAY, "always")
+    blank = [f"{always[au]:.0f}" if au in always else "" for au in aus]
+    cells = ["always present", "", f"{mean(runs[0].results, WAY, 'always'):.1f}", "", "50.0", "", *blank, ""]
+    lines.append("| " + " | ".join(cells) + " |")
+    first = runs[0]
+    tested = sum(result.test_frames for result in first.results)
+    lines += [
+        "",
+        f"Linear probe, epoch chosen by training subjects set apart; {tested} test frames, their labels untouched. "
+        f"{first.config.steps} steps of {first.config.batch} images, seed {first.config.seed}, "
+        f"{first.results[0].device}. Intervals draw the test subjects anew; "
+        "they know nothing of other folds and seeds.",
+        "",
+    ]
+    own = [f"{entry.name} {mean(entry.results, OWN, 'f1'):.1f}" for entry in runs if OWN in entry.results[0].scores]
+    if own:
+        lines += [f"By the method's own head instead of a probe: {', '.join(own)}.", ""]
+    lines += ["| question | difference in F1 | 95 % | clear of 0 | published |", "|---|---|---|---|---|"]
+    place = {entry.name: entry for entry in runs}
+    for asked in study.comparisons:
+        if asked.with_it not in place or asked.without not in place:
+            lines.append(f"| {asked.what} | not run | | | {asked.published} |")
+            continue
+        one, other = place[asked.with_it], place[asked.without]
+        if len(one.results) != len(other.results):
+            lines.append(f"| {asked.what} | folds differ | | | {asked.published} |")
+            continue
+        low, high = interval(one.draws - other.draws)
+        difference = mean(one.results, WAY, "f1") - mean(other.results, WAY, "f1")
+        clear = "yes" if low > 0 or high < 0 else "no"
+        lines.append(f"| {asked.what} | {difference:+.1f} | {low:+.1f} to {high:+.1f} | {clear} | {asked.published} |")
+    return "\n".join(lines)
+
+
+def write_plot(study: Study, path: Path) -> None:
+    """Bars of the mean F1 with intervals."""
+    runs = entries(study)
+    figure = Figure(figsize=(7, 0.35 * len(runs) + 1.2), layout="constrained")
+    panel = figure.add_subplot()
+    means = [mean(entry.results, WAY, "f1") for entry in runs]
+    ends = [interval(entry.draws) for entry in runs]
+    errors = np.array([[max(m - e[0], 0), max(e[1] - m, 0)] for m, e in zip(means, ends, strict=True)]).T
+    panel.barh([entry.name for entry in runs], means, xerr=errors if runs else None, capsize=3)
+    panel.invert_yaxis()
+    panel.set(xlabel="F1, % (95 % over subjects)", title=study.title)
+    figure.savefig(path, dpi=100)
+
+
+def _draws(out: Path, results: list[Result]) -> NDArray[np.float64]:
+    folds = []
+    for result in results:
+        with np.load(out / result.fold / PREDICTIONS, allow_pickle=False) as said:
+            folds.append((confusion(said[WAY], said["occurrence"]), said["subject"]))
+    return resampled_f1(folds)
