@@ -95,10 +95,6 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     workers: Count = 0  # processes that load and augment
     out: str  # folder of the results
 
-    def __post_init__(self) -> None:
-        if isinstance(self.method, CLILEConfig) and self.method.eliminate == "orthogonality" and not self.initial:
-            raise ValueError("clile eliminates what its stage 1 finds: `initial` must be the folder of an `ile` run")
-
 
 # These change no figure of a fold.
 _LATER = {"people": 0, "labelled": 1.0, "leave_out": []}  # keys of `data` that runs before them lack
