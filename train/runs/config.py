@@ -31,6 +31,7 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     protocol: str  # see train.data.corpora.index.folds
     aus: tuple[str, ...] = ()  # columns such as AU01; none: all of the corpus
     resolution: Count = 0  # pictures are shrunk to this side and kept in memory; 0: read from disk as they are
+    middle: Annotated[float, Meta(gt=0, le=1)] = 1.0  # with `resolution`: share of a picture's side that is kept
     thin_to: dict[str, Share] = {}  # frames are left out until each of these AUs is present in this share of the rest
     noise: Share = 0.0  # share of known training labels that are flipped
 
@@ -87,6 +88,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     out: str  # folder of the results
 
 
+_LATER = {"middle": 1.0}  # keys of `data` that runs before them lack
 # These change no figure of a fold.
 _NO_RESULT = ("folds", "accelerator", "devices", "nodes", "workers", "save_every", "log_every", "out")
 
@@ -117,6 +119,7 @@ def run_hash(config: RunConfig, index_sha256: str) -> str:
     raw = msgspec.to_builtins(config)
     for key in _NO_RESULT:
         raw.pop(key)
+    raw["data"] = {key: value for key, value in raw["data"].items() if key not in _LATER or value != _LATER[key]}
     text = msgspec.json.encode([raw, index_sha256], order="sorted")
     return hashlib.sha256(text).hexdigest()[:8]
 

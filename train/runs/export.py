@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rtau.errors import ConfigError
@@ -13,7 +14,7 @@ from train.data.corpora.index import read_header
 from train.data.provenance import ICT_FACE, MAKEHUMAN
 from train.export import when_and_where, write_artifact
 from train.runs.checkpoint import read_net
-from train.runs.config import RunConfig
+from train.runs.config import DataConfig, RunConfig
 from train.runs.method import Method
 from train.runs.probe import LinearProbe
 from train.runs.report import per_au
@@ -74,7 +75,7 @@ def export(out: Path, fold: str, to: Path) -> None:
     net = Exported(method, probe).eval()
     way = OWN if probe is None else "honest_selected"
     measured = {f"{score}_{au}": value for score in ("f1", "auc") for au, value in per_au([result], way, score).items()}
-    places = placed(np.array(header.template), config.data.resolution or _SIDE, config.augmentation)
+    places = placed(np.array(header.template), config.data, config.augmentation)
     card = Card(
         role="au",
         name=f"{config.method.__struct_config__.tag}-{data.corpus.name.lower()}",
@@ -113,14 +114,13 @@ def export(out: Path, fold: str, to: Path) -> None:
         raise RuntimeError(f"{to / 'model.pt2'}: differs from the network by {worst:.2g}")
 
 
-def placed(template: np.ndarray, side: int, how: Augmentation) -> np.ndarray:
-    """Template (P, 3) landmark, x, y in pictures of an index -> in the centre crop that the network sees.
-
-    `side` is that of the pictures which are cropped.
-    """
-    shown = side if how.crop is not None else how.size  # pixels of those pictures that a centre crop shows
+def placed(template: NDArray[np.floating], data: DataConfig, how: Augmentation) -> NDArray[np.float64]:
+    """Template (P, 3) landmark, x, y in pictures of an index -> in the centre crop that the network sees."""
+    kept = _SIDE - 2 * round(_SIDE * (1 - data.middle) / 2) if data.resolution else _SIDE  # pixels before shrinking
+    side = data.resolution or _SIDE  # of what is cropped
+    shown = side if how.crop is not None else how.size  # pixels of it that a centre crop shows
     places = template.astype(np.float64).copy()
-    places[:, 1:] = (places[:, 1:] * side / _SIDE - (side - shown) / 2) * how.size / shown
+    places[:, 1:] = ((places[:, 1:] - (_SIDE - kept) / 2) * side / kept - (side - shown) / 2) * how.size / shown
     return places
 
 
