@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rtau.errors import ConfigError
@@ -15,7 +16,7 @@ from train.data.provenance import ICT_FACE, MAKEHUMAN
 from train.export import when_and_where, write_artifact
 from train.methods.clile import ILE
 from train.runs.checkpoint import read_net
-from train.runs.config import RunConfig
+from train.runs.config import DataConfig, RunConfig
 from train.runs.identity_artifact import write_identity
 from train.runs.method import Method
 from train.runs.probe import LinearProbe
@@ -99,7 +100,7 @@ def _card(trained: Trained, header: Header) -> Card:
     """Of an AU model, without metrics."""
     run, data, _, _, result = trained
     config = run.config
-    places = placed(np.array(header.template), config.data.resolution or _SIDE, config.augmentation)
+    places = placed(np.array(header.template), config.data, config.augmentation)
     return Card(
         role="au",
         name=f"{config.method.__struct_config__.tag}-{data.corpus.name.lower()}",
@@ -127,14 +128,13 @@ def _card(trained: Trained, header: Header) -> Card:
     )
 
 
-def placed(template: np.ndarray, side: int, how: Augmentation) -> np.ndarray:
-    """Template (P, 3) landmark, x, y in pictures of an index -> in the centre crop that the network sees.
-
-    `side` is that of the pictures which are cropped.
-    """
-    shown = side if how.crop is not None else how.size  # pixels of those pictures that a centre crop shows
+def placed(template: NDArray[np.floating], data: DataConfig, how: Augmentation) -> NDArray[np.float64]:
+    """Template (P, 3) landmark, x, y in pictures of an index -> in the centre crop that the network sees."""
+    kept = _SIDE - 2 * round(_SIDE * (1 - data.middle) / 2) if data.resolution else _SIDE  # pixels before shrinking
+    side = data.resolution or _SIDE  # of what is cropped
+    shown = side if how.crop is not None else how.size  # pixels of it that a centre crop shows
     places = template.astype(np.float64).copy()
-    places[:, 1:] = (places[:, 1:] * side / _SIDE - (side - shown) / 2) * how.size / shown
+    places[:, 1:] = ((places[:, 1:] - (_SIDE - kept) / 2) * side / kept - (side - shown) / 2) * how.size / shown
     return places
 
 
