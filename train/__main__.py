@@ -186,18 +186,6 @@ def au_correlation(folder: Path, out: Path) -> None:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--fold", default="fold1", show_default=True)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Artifact folder.")
-def export_identity(folder: Path, fold: str, out: Path) -> None:
-    """The identity encoder of a finished CL-ILE stage 1 run FOLDER, as rtau runs it."""
-    from train.runs.identity_artifact import export_identity as export
-
-    with known_errors():
-        export(folder, fold, out)
-
-
-@main.command()
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Table to write; .npz.")
 @click.option(
     "--clip", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -240,7 +228,7 @@ _fold = click.option("--fold", default="fold1", show_default=True, help="Whose n
 @_fold
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the artifact.")
 def export(out: Path, fold: str, to: Path) -> None:
-    """A finished run as weights for `rtau process --weights`: model.onnx, model.pt2 and card.yaml."""
+    """A finished run as weights for `rtau process --weights`; CL-ILE's stage 1 as an identity encoder."""
     from train.runs.export import export as write
 
     with known_errors():

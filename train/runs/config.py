@@ -37,6 +37,7 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     protocol: str  # see train.data.corpora.index.folds
     aus: tuple[str, ...] = ()  # columns such as AU01; none: all of the corpus
     resolution: Count = 0  # pictures are shrunk to this side and kept in memory; 0: read from disk as they are
+    middle: Annotated[float, Meta(gt=0, le=1)] = 1.0  # with `resolution`: share of a picture's side that is kept
     thin_to: dict[str, Share] = {}  # frames are left out until each of these AUs is present in this share of the rest
     noise: Share = 0.0  # share of known training labels that are flipped
     people: Count = 0  # training subjects, drawn by the seed; 0: all
@@ -95,13 +96,9 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     workers: Count = 0  # processes that load and augment
     out: str  # folder of the results
 
-    def __post_init__(self) -> None:
-        if isinstance(self.method, CLILEConfig) and self.method.eliminate == "orthogonality" and not self.initial:
-            raise ValueError("clile eliminates what its stage 1 finds: `initial` must be the folder of an `ile` run")
 
-
+_LATER = {"middle": 1.0, "people": 0, "labelled": 1.0, "leave_out": []}  # keys of `data` that runs before them lack
 # These change no figure of a fold.
-_LATER = {"people": 0, "labelled": 1.0, "leave_out": []}  # keys of `data` that runs before them lack
 _NO_RESULT = ("folds", "accelerator", "devices", "nodes", "workers", "save_every", "log_every", "out")
 
 

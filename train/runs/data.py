@@ -38,7 +38,7 @@ def load(config: RunConfig) -> Data:
     wanted, folder = config.data, Path(config.data.index)
     key = read_header(folder).sha256
     corpus = read_index(folder)
-    read = shrunk(corpus, folder, key, wanted.resolution) if wanted.resolution else None
+    read = shrunk(corpus, folder, key, wanted.resolution, wanted.middle) if wanted.resolution else None
     if wanted.aus:
         strangers = [au for au in wanted.aus if au not in corpus.aus]
         if strangers:

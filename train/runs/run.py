@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rtau.errors import ConfigError
 from train.data.corpora.index import Fold
+from train.methods.clile import CLILEConfig
 from train.metrics import Scores, scores
 from train.runs.checkpoint import read_net, save_net
 from train.runs.config import RunConfig, run_hash
@@ -207,6 +208,10 @@ def _expressions(config: RunConfig, data: Data, fold: Fold, method: Method, fabr
 def _initial(config: RunConfig, fold: Fold) -> Path | None:
     """The file that a fold starts from: the same fold's network of an earlier run, or the one given."""
     if not config.initial:
+        if isinstance(config.method, CLILEConfig) and config.method.eliminate == "orthogonality":
+            raise ConfigError(
+                "initial: clile eliminates what its stage 1 finds, so it needs the folder of an `ile` run"
+            )
         if config.steps == 0 and config.epochs == 0:
             raise ConfigError("epochs: 0 trains nothing, so it needs `initial`")
         return None

@@ -17,9 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from train.methods.clile import CLILEConfig, ILEConfig
 from train.runs.config import DataConfig, ProbeConfig, RunConfig
-from train.runs.data import load
 from train.runs.probe import look
-from train.runs.run import run, trained
+from train.runs.run import read_trained, run
 from train.studies.grid import AUS, SCORES, SEEDS, STILLS, done, over_seeds, score, small, table
 
 PEOPLE = (8, 16, 32, 64)
@@ -96,11 +95,8 @@ def _probes(configs: list[RunConfig]) -> list[float]:
 
 
 def _probe(config: RunConfig) -> float:
-    data = load(config)
-    fold = data.folds[0]
-    method = trained(config, data, fold)
-    fabric = Fabric(accelerator="cpu")
-    seen = look(config, data, fold.test, method, fabric).features.float().numpy()
+    _, data, fold, method, _ = read_trained(Path(config.out), "fold1")
+    seen = look(config, data, fold.test, method, Fabric(accelerator="cpu")).features.float().numpy()
     return identity_probe(seen, data.corpus.subject[fold.test])
 
 

@@ -12,11 +12,14 @@ from rtau.errors import ConfigError
 from rtau.models import load_artifact
 from rtau.process import Job, run_job
 from tests.rtau.film import picture
+from tests.train.data.corpora.trees import made_up
 from tests.train.runs.test_run import changed, written
 from train.data.corpora.align import STABLE_POINTS
 from train.data.corpora.augment import Augmentation, centre
 from train.data.corpora.index import read_index, write_index
+from train.data.corpora.memory import shrunk
 from train.evaluation.tsne import draw
+from train.runs.config import DataConfig
 from train.runs.export import export, placed
 from train.runs.run import run
 
@@ -77,18 +80,29 @@ def test_intensity_is_one_where_occurrence_is_a_half() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "how"),
-    [(256, Augmentation()), (80, Augmentation(size=64)), (256, Augmentation(size=112, crop=(0.8, 1.0)))],
+    ("resolution", "middle", "how"),
+    [
+        (0, 1.0, Augmentation()),
+        (80, 1.0, Augmentation(size=64)),
+        (112, 0.7, Augmentation(size=96)),
+        (0, 1.0, Augmentation(size=112, crop=(0.8, 1.0))),
+    ],
 )
-def test_the_template_is_where_the_centre_crop_shows_the_point(side: int, how: Augmentation) -> None:
-    x, y = 170, 90
+def test_the_template_is_where_the_centre_crop_shows_the_point(
+    tmp_path: Path, resolution: int, middle: float, how: Augmentation
+) -> None:
+    x, y = 160, 100
     big = np.zeros((256, 256, 3), np.uint8)
     big[y - 3 : y + 4, x - 3 : x + 4] = 255
-    shown = centre(cv2.resize(big, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8), how)[1]
+    cv2.imwrite(str(tmp_path / "0.png"), big)
+    corpus = made_up(1, 1)._replace(paths=["0.png"], root=tmp_path)
+    seen = shrunk(corpus, tmp_path, "key", resolution, middle)(0) if resolution else big
+    shown = centre(seen, how)[1]
     bright = shown - shown.min()
     rows, columns = np.mgrid[: how.size, : how.size] + 0.5
     where = [float((bright * axis).sum() / bright.sum()) for axis in (columns, rows)]
-    assert placed(np.array([[33, x + 0.5, y + 0.5]]), side, how)[0, 1:].tolist() == pytest.approx(where, abs=0.3)
+    data = DataConfig(index="", protocol="all", resolution=resolution, middle=middle)
+    assert placed(np.array([[33, x + 0.5, y + 0.5]]), data, how)[0, 1:].tolist() == pytest.approx(where, abs=0.3)
 
 
 def test_an_index_without_a_template_is_refused(tmp_path: Path, corpora: dict[str, Path]) -> None:

@@ -3,23 +3,20 @@
 from pathlib import Path
 
 import cv2
-import msgspec
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
-from rtau.errors import ConfigError
 from rtau.models import load_artifact
 from train.data.corpora.augment import Augmentation
-from train.data.corpora.index import read_header
+from train.data.corpora.index import read_index, write_index
 from train.evaluation.au_correlation import au_correlation, draw, label_correlation
 from train.methods.clile import CLILEConfig, ILEConfig
 from train.models.encoder import EncoderConfig
 from train.runs.config import DataConfig, ProbeConfig, RunConfig
-from train.runs.data import load
-from train.runs.identity_artifact import export_identity, template
-from train.runs.run import run, trained
+from train.runs.export import export
+from train.runs.run import read_trained, run
 
 
 def config(index: Path, out: Path, method: ILEConfig | CLILEConfig) -> RunConfig:
@@ -39,39 +36,22 @@ def config(index: Path, out: Path, method: ILEConfig | CLILEConfig) -> RunConfig
     )
 
 
-@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # torch.onnx of torch
-def test_the_artifact_gives_what_the_network_gives(
-    tmp_path: Path, corpora: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's exporter
+def test_the_identity_artifact_gives_what_the_encoder_of_stage_1_gives(
+    tmp_path: Path, corpora: dict[str, Path]
 ) -> None:
-    own = config(corpora["disfa"], tmp_path / "run", ILEConfig(width=16))
-    run(own)
-    with pytest.raises(ConfigError, match="does not tell where the mesh's landmarks lie"):
-        export_identity(tmp_path / "run", "fold1", tmp_path / "artifact")
-    with pytest.raises(ConfigError, match="has no fold fold7, but fold1"):
-        export_identity(tmp_path / "run", "fold7", tmp_path / "artifact")
-    placed = msgspec.structs.replace(read_header(corpora["disfa"]), template=_PLACES)
-    monkeypatch.setattr("train.runs.identity_artifact.read_header", lambda folder: placed)
-    export_identity(tmp_path / "run", "fold1", tmp_path / "artifact")
+    places = ((33, 102.4, 128.0), (263, 153.6, 128.0))  # of 256 pixels
+    write_index(read_index(corpora["disfa"]), tmp_path / "index", template=places)
+    run(config(tmp_path / "index", tmp_path / "run", ILEConfig(width=16)))
+    export(tmp_path / "run", "fold1", tmp_path / "artifact")
     artifact = load_artifact(str(tmp_path / "artifact"), "identity")
-    assert artifact.card.template == ((33, 12.0, 16.0), (263, 20.0, 16.0))
-    assert artifact.card.licence == "as the agreement on DISFA says"
+    assert artifact.card.template == ((33, 12.0, 16.0), (263, 20.0, 16.0))  # 40 px, of which the middle 32
+    assert artifact.card.aus == ()
     images = torch.randn(3, 3, 32, 32)
     (given,) = onnxruntime.InferenceSession(str(artifact.onnx)).run(None, {"image": images.numpy()})
-    data = load(own)
     with torch.no_grad():
-        seen = trained(own, data, data.folds[0]).features(images).numpy()
+        seen = read_trained(tmp_path / "run", "fold1").method.features(images).numpy()
     np.testing.assert_allclose(given, seen / np.linalg.norm(seen, axis=1, keepdims=True), atol=1e-4)
-
-
-_PLACES = ((33, 102.4, 128.0), (263, 153.6, 128.0))  # of 256 pixels
-
-
-def test_the_template_of_a_window_and_of_the_whole_picture(corpora: dict[str, Path]) -> None:
-    header = msgspec.structs.replace(read_header(corpora["disfa"]), template=_PLACES)
-    own = config(corpora["disfa"], Path("nowhere"), ILEConfig())
-    assert template(header, own) == ((33, 12.0, 16.0), (263, 20.0, 16.0))  # 40 px, of which the middle 32
-    whole = msgspec.structs.replace(own, augmentation=Augmentation(size=32, crop=(0.8, 1.0)))
-    assert template(header, whole) == ((33, 12.8, 16.0), (263, 19.2, 16.0))
 
 
 def test_the_matrix_of_au_embeddings(tmp_path: Path, corpora: dict[str, Path]) -> None:

@@ -27,14 +27,21 @@ class Shrunk:
         self.__init__(path)  # type: ignore[misc]
 
 
-def shrunk(corpus: Corpus, folder: Path, key: str, side: int) -> Shrunk:
-    """The pictures of the index in `folder`, whose content is named by `key`; made when they are not there yet."""
-    path = folder / f"pictures_{side}_{key[:12]}.npy"
+def shrunk(corpus: Corpus, folder: Path, key: str, side: int, middle: float = 1.0) -> Shrunk:
+    """The pictures of the index in `folder`, whose content is named by `key`; made when they are not there yet.
+
+    `middle` is the share of their side that is kept, about their middle.
+    """
+    part = "" if middle == 1 else f"_middle{round(1000 * middle)}"
+    path = folder / f"pictures_{side}{part}_{key[:12]}.npy"
     if not path.exists():
         made = path.with_suffix(".tmp")
         pictures = np.lib.format.open_memmap(made, "w+", np.uint8, (len(corpus.paths), side, side, 3))
         for i, name in enumerate(corpus.paths):
-            pictures[i] = cv2.resize(read_picture(corpus.root, name), (side, side), interpolation=cv2.INTER_AREA)
+            whole = read_picture(corpus.root, name)
+            top, left = (round(length * (1 - middle) / 2) for length in whole.shape[:2])
+            inner = whole[top : len(whole) - top, left : whole.shape[1] - left]
+            pictures[i] = cv2.resize(inner, (side, side), interpolation=cv2.INTER_AREA)
         pictures.flush()
         made.replace(path)
     return Shrunk(path)
