@@ -1,7 +1,6 @@
 """Live sources over real processes: what comes is what was captured."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,21 +14,7 @@ from rtau.errors import SourceError
 from rtau.live import Live
 from rtau.messages import AUFrame, Event, Health, Message
 from rtau.pipeline import journey
-from tests.rtau import film
-from tests.rtau.leftovers import left_over
 from tests.rtau.live.following import QUICK, follow, frames, kinds
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film.face_clip(tmp_path_factory.mktemp("clips") / "one.mp4", [lambda t: (240 + 40 * t, 180, 110, 0)])
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    before = left_over()
-    yield
-    assert left_over() <= before
 
 
 def untimed(frame: AUFrame) -> AUFrame:

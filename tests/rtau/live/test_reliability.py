@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,18 +24,6 @@ from tests.rtau import film
 from tests.rtau.leftovers import left_over
 from tests.rtau.live import servers, stages
 from tests.rtau.live.following import QUICK, follow, frames, kinds
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film.face_clip(tmp_path_factory.mktemp("clips") / "one.mp4", [lambda t: (240 + 40 * t, 180, 110, 0)])
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    before = left_over()
-    yield
-    assert left_over() <= before
 
 
 def restarts(message: Message) -> int:
@@ -211,19 +198,7 @@ def streaming(clip: Path, endpoint: str) -> list[str]:
 
 def test_a_killed_command_leaves_no_process_and_no_shared_memory(clip: Path, tmp_path: Path) -> None:
     endpoint, before = f"ipc://{tmp_path / 'feed'}", left_over()
-    command = [
-        sys.executable,
-        "-m",
-        "rtau",
-        "stream",
-        "--source",
-        str(clip),
-        "--loop",
-        "--publish",
-        endpoint,
-        "--quiet",
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(streaming(clip, endpoint), stderr=subprocess.DEVNULL)
     try:
         with rtau.subscribe(endpoint, timeout_s=60) as feed:
             next(feed)
@@ -250,19 +225,7 @@ def test_a_wall_clock_that_jumps_changes_wall_times_only(clip: Path, tmp_path: P
     """In every process of the run the clock goes back by an hour and on by a day, again and again."""
     (tmp_path / "sitecustomize.py").write_text(WALL_CLOCK_THAT_JUMPS)
     endpoint = f"ipc://{tmp_path / 'feed'}"
-    command = [
-        sys.executable,
-        "-m",
-        "rtau",
-        "stream",
-        "--source",
-        str(clip),
-        "--loop",
-        "--publish",
-        endpoint,
-        "--quiet",
-    ]
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    process = subprocess.Popen(streaming(clip, endpoint), env=os.environ | {"PYTHONPATH": str(tmp_path)})
     came: list[AUFrame | Health] = []
     try:
         with rtau.subscribe(endpoint, ("au.", "health.0"), timeout_s=60) as feed:
