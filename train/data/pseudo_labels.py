@@ -3,8 +3,8 @@
 The teacher's blendshapes are no FACS labels. Each AU below takes its nearest shape, or a distance between the teacher's
 landmarks, and a table maps that score to 0-5: where rest ends, where a trace (intensity 1) begins, where 5 is reached.
 The points of the tables come from the teacher's percentiles over the open photos (median of mostly neutral shapes,
-95th and 99th percentile). AUs for which the teacher is blind or silent (5, 6, 9, 14, 15, 20) or has no shape of its own
-(23) have no entry and so no label.
+95th and 99th percentile). AUs for which the teacher is silent (5, 9, 14, 15, 20) or has no shape of its own (23) have
+no entry and so no label. It has no shape for AU6 either, but eyes that narrow in a smile are raised cheeks.
 """
 
 from typing import NamedTuple
@@ -31,6 +31,7 @@ LADDERS: dict[str, tuple[str, Ladder]] = {  # AU: (blendshape without its side, 
     "AU01": ("browInnerUp", Ladder(0.03, 0.20, 0.85)),
     "AU02": ("browOuterUp", Ladder(0.05, 0.22, 0.90)),
     "AU04": ("browDown", Ladder(0.15, 0.40, 0.92)),
+    "AU06": ("smile and squint", Ladder(0.30, 0.55, 0.85)),
     "AU07": ("eyeSquint", Ladder(0.45, 0.60, 0.92)),
     "AU10": ("mouthUpperUp", Ladder(0.10, 0.40, 0.90)),
     "AU12": ("mouthSmile", Ladder(0.02, 0.35, 0.97)),
@@ -82,6 +83,8 @@ def pseudo_labels(faces: list[LabelledFace]) -> PseudoLabels:
     def score(measure: str, side: str) -> Float32:
         if measure == "lip gap":
             return gap
+        if measure == "smile and squint":
+            return np.asarray(np.sqrt(shapes[:, place[f"mouthSmile{side}"]] * shapes[:, place[f"eyeSquint{side}"]]))
         if measure == "lip roll":
             rolls = shapes[:, [place["mouthRollUpper"], place["mouthRollLower"]]]
             return np.asarray(rolls.mean(axis=1), dtype=np.float32)
@@ -117,41 +120,24 @@ class TrainingLabels(NamedTuple):
 
 
 _CREDIBLE = frozenset(("AU01", "AU02", "AU04", "AU10", "AU12", "AU25", "AU26", "AU43"))
-_ABSENT = 0.15  # weight of "probably not there": in ordinary photos these AUs are rare where the teacher is silent
-_SPEAKS_AGAINST: dict[str, tuple[tuple[str, float], ...]] = {  # shapes above these scores: nothing is said
-    "AU06": (("mouthSmile", 0.15), ("eyeSquint", 0.5)),
-    "AU07": (("mouthSmile", 0.15), ("eyeSquint", 0.45)),
-    "AU14": (("mouthSmile", 0.3), ("mouthDimple", 0.05)),
-    "AU17": (("mouthShrugLower", 0.12),),
-    "AU18": (("mouthPucker", 0.3),),
-    "AU23": (("mouthPress", 0.25),),
-    "AU24": (("mouthPress", 0.25),),
-    "AU28": (("mouthRollLower", 0.15), ("mouthRollUpper", 0.15)),
-    "AU05": (("eyeWide", 0.03), ("browInnerUp", 0.3)),
-    "AU09": (("browDown", 0.6), ("mouthUpperUp", 0.5)),
-    "AU15": (("mouthFrown", 0.03),),
-    "AU20": (("mouthStretch", 0.1),),
-}
+_HINTS = frozenset(("AU06", "AU07", "AU17", "AU18", "AU24"))
+_HINT = 0.3  # weight of intensities for which the teacher's shape is no more than a hint
 
 
 def training_labels(faces: list[LabelledFace]) -> TrainingLabels:
-    """The teacher's intensities where it is credible; elsewhere, in calm faces, a weak "absent"."""
+    """The teacher's intensities where it is credible, with less weight where it gives a hint; else nothing is known.
+
+    Nothing, also in calm faces: labels that only ever say "absent" of real faces teach the network to tell photographs
+    from rendered faces and to keep these AUs for the latter.
+    """
     labels = pseudo_labels(faces)
     columns = [au.column for au in CATALOGUE]
-    shapes = np.stack([face.blendshapes for face in faces])
-    place = {name: i for i, name in enumerate(BLENDSHAPES)}
     left, right, weight = (np.zeros((len(faces), len(columns)), np.float32) for _ in range(3))
     known = np.zeros((len(faces), len(columns)), bool)
-    for a, column in enumerate(columns):
-        if column in _CREDIBLE:
-            i = AUS.index(column)
-            left[:, a], right[:, a], known[:, a] = labels.left[:, i], labels.right[:, i], labels.known[:, i]
-            weight[:, a] = 1
-            continue
-        silent = np.ones(len(faces), bool)
-        for shape, limit in _SPEAKS_AGAINST[column]:
-            for name in (shape, f"{shape}Left", f"{shape}Right"):
-                if name in place:
-                    silent &= shapes[:, place[name]] < limit
-        weight[:, a] = _ABSENT * silent
+    for i, column in enumerate(AUS):
+        if column in _CREDIBLE | _HINTS:
+            a = columns.index(column)
+            left[:, a], right[:, a] = labels.left[:, i], labels.right[:, i]
+            weight[:, a] = 1 if column in _CREDIBLE else _HINT
+            known[:, a] = labels.known[:, i] & (column in _CREDIBLE)
     return TrainingLabels(left, right, weight, known)
