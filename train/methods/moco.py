@@ -4,7 +4,6 @@ Departures: keys are not shuffled over devices, and every device has a queue of 
 key encoder therefore sees the whole batch.
 """
 
-import copy
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from train.methods.simclr import Projected
+from train.models.dictionary import Dictionary
+from train.models.momentum import MomentumCopy
 from train.runs.method import Batch, Method, Setting, full_precision
 
 
@@ -34,11 +35,8 @@ class _Net(nn.Module):
     def __init__(self, config: MoCoConfig, setting: Setting) -> None:
         super().__init__()
         self.query = Projected(setting, config.projection)
-        self.key = copy.deepcopy(self.query).requires_grad_(False)
-        self.queue: Tensor
-        self.filled: Tensor
-        self.register_buffer("queue", torch.zeros(config.queue, config.projection))
-        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))  # keys ever put in
+        self.key = MomentumCopy(self.query, config.momentum)
+        self.queue = Dictionary(config.queue, config.projection)
 
 
 class MoCo(Method):
@@ -49,28 +47,21 @@ class MoCo(Method):
     def __init__(self, config: MoCoConfig, setting: Setting) -> None:
         super().__init__()
         self.net, self.config = _Net(config, setting), config
-        self._keys: Tensor | None = None  # of the batch, to be queued after the step
+        self._seen: tuple[Tensor, Tensor] | None = None  # keys and subjects of the batch, to be queued after the step
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        q = self.net.query(batch.images[0])
-        with torch.no_grad():
-            k = self.net.key(batch.images[1])
+        q, k = self.net.query(batch.images[0]), self.net.key(batch.images[1])
         with full_precision(q):
             q, k = normalize(q.float(), dim=-1), normalize(k.float(), dim=-1)
-            self._keys = k
-            earlier = self.net.queue[: int(self.net.filled.clamp(max=len(self.net.queue)))]
-            logits = torch.cat([(q * k).sum(dim=1, keepdim=True), q @ earlier.T], dim=1) / self.config.temperature
+            self._seen = k, batch.subject
+            logits = torch.cat([(q * k).sum(dim=1, keepdim=True), q @ self.net.queue.entries.T], dim=1)
+            logits = logits / self.config.temperature
             return {"info_nce": cross_entropy(logits, logits.new_zeros(len(q), dtype=torch.int64))}
 
-    @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:
-        for own, of in zip(self.net.key.parameters(), self.net.query.parameters(), strict=True):
-            own.lerp_(of, 1 - self.config.momentum)
-        if self._keys is not None:
-            size = len(self.net.queue)
-            places = (self.net.filled + torch.arange(len(self._keys), device=self._keys.device)) % size
-            self.net.queue[places] = self._keys
-            self.net.filled += len(self._keys)
+        assert self._seen is not None, "a step begins with losses"
+        self.net.key.update(self.net.query)
+        self.net.queue.push(*self._seen)
 
     def features(self, images: Tensor) -> Tensor:
         pooled: Tensor = self.net.query.encoder(images)

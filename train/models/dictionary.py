@@ -23,6 +23,11 @@ class Dictionary(nn.Module):
     def full(self) -> bool:
         return int(self.pushed) >= len(self.owners)
 
+    @property
+    def entries(self) -> Tensor:
+        """(n, d) of the places that are filled."""
+        return self.vectors[: int(self.pushed.clamp(max=len(self.owners)))]
+
     @torch.no_grad()
     def push(self, vectors: Tensor, owners: Tensor) -> None:
         """Put (n, d) and identities (n,) in place of the oldest; of more than fit, the last ones stay."""

@@ -97,7 +97,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     out: str  # folder of the results
 
 
-_LATER = {"middle": 1.0, "people": 0, "labelled": 1.0, "leave_out": []}  # keys of `data` that runs before them lack
+_LATER = {"middle": 1.0, "people": 0, "labelled": 1.0, "leave_out": ()}  # keys of `data` that runs before them lack
 # These change no figure of a fold.
 _NO_RESULT = ("folds", "accelerator", "devices", "nodes", "workers", "save_every", "log_every", "out")
 

@@ -11,7 +11,7 @@ from train.data.text_table import hashed, known_strings, write_text_table
 from train.methods.clef import CLEFActivitiesConfig, CLEFConfig
 from train.runs.config import DataConfig, ProbeConfig, RunConfig, SamplerConfig
 from train.runs.run import run
-from train.studies.grid import ACTIVITIES, AUS, FOLDER, SCORES, SEEDS, Score, done, over_seeds, score, small, table
+from train.studies.grid import ACTIVITIES, FOLDER, SCORES, SEEDS, Score, done, over_seeds, pictures, score, small, table
 
 SHARES = (0.1, 1.0)
 ACTIVITIES_A_BATCH = 8
@@ -75,4 +75,4 @@ def _gain(share: float, what: Score) -> str:
 
 
 def _data(share: float) -> DataConfig:
-    return DataConfig(index=str(ACTIVITIES), protocol="subjects-4", resolution=72, aus=AUS, labelled=share)
+    return pictures(ACTIVITIES, "subjects-4", labelled=share)

@@ -16,10 +16,10 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from train.methods.clile import CLILEConfig, ILEConfig
-from train.runs.config import DataConfig, ProbeConfig, RunConfig
+from train.runs.config import ProbeConfig, RunConfig
 from train.runs.probe import look
 from train.runs.run import read_trained, run
-from train.studies.grid import AUS, SCORES, SEEDS, STILLS, done, over_seeds, score, small, table
+from train.studies.grid import SCORES, SEEDS, STILLS, done, over_seeds, pictures, score, small, table
 
 PEOPLE = (8, 16, 32, 64)
 VARIANTS = ("entropy", "contrast", "clile")
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
     @property
     def config(self) -> RunConfig:
-        data = DataConfig(index=str(STILLS), protocol="subjects-3", resolution=72, aus=AUS, people=self.people)
+        data = pictures(STILLS, "subjects-3", people=self.people)
         out, common = f"clile/{self.people}_{self.variant}", {"folds": (1,)}
         if self.variant == "ile":
             return small(out, self.seed, data, ILEConfig(width=_WIDTH), probe=ProbeConfig(ways=()), **common)

@@ -10,9 +10,22 @@ from typing import NamedTuple
 
 from train.methods.clp import CLPConfig
 from train.methods.simclr import SimCLRConfig
-from train.runs.config import DataConfig, ProbeConfig, RunConfig, SamplerConfig
+from train.runs.config import ProbeConfig, RunConfig, SamplerConfig
 from train.runs.run import run
-from train.studies.grid import ACTIVITIES, AUS, SCORES, SEEDS, STILLS, VIEWS, Score, Value, done, score, small, table
+from train.studies.grid import (
+    ACTIVITIES,
+    SCORES,
+    SEEDS,
+    STILLS,
+    VIEWS,
+    Score,
+    Value,
+    done,
+    pictures,
+    score,
+    small,
+    table,
+)
 
 SHARES = (0.01, 0.1, 1.0)
 VARIANTS = ("random", "simclr", "temporal", "reconstruction", "both")
@@ -31,7 +44,7 @@ class Cell(NamedTuple):
 
     @property
     def pretraining(self) -> RunConfig:
-        data = DataConfig(index=str(ACTIVITIES), protocol="all", resolution=72)
+        data = pictures(ACTIVITIES, "all")
         changes: dict[str, object] = {"batch": 64, "steps": _STEPS}
         if self.variant == "random":
             changes = {"batch": 64, "steps": 20, "learning_rate": 0.0}
@@ -40,7 +53,7 @@ class Cell(NamedTuple):
         return small(f"clp/{self.variant}", self.seed, data, self.method, augmentation=VIEWS, **changes)
 
     def probe(self, share: float) -> RunConfig:
-        data = DataConfig(index=str(STILLS), protocol="subjects-3", resolution=72, aus=AUS, labelled=share)
+        data = pictures(STILLS, "subjects-3", labelled=share)
         return small(
             f"clp/{self.variant}_{share:g}", self.seed, data, self.method, augmentation=VIEWS, folds=(1,),
             epochs=0, steps=0, initial=self.pretraining.out, probe=ProbeConfig(epochs=60, batch_norm=True),

@@ -19,12 +19,12 @@ from train.runs.run import read_results
 Score = Literal["f1", "auc"]
 
 SEEDS = (0, 1, 2)
-AUS = ("AU01", "AU02", "AU04", "AU06", "AU09", "AU12", "AU25", "AU26", "AU43")  # that 64 pixels may show
+AUS = ("AU01", "AU02", "AU04", "AU06", "AU09", "AU12", "AU25", "AU26", "AU43")  # that a small picture may show
 SCORES: tuple[tuple[Score, str], ...] = (("auc", f"Mean ROC-AUC of {len(AUS)} AUs"), ("f1", "Mean F1"))
 FOLDER = Path("runs") / "studies"
 STILLS, ACTIVITIES = Path("runs") / "corpora" / "stills", Path("runs") / "corpora" / "activities"
-JITTER = Augmentation(size=64, jitter=(0.4, 0.4, 0.4, 0.0), jitter_p=1.0, grey_p=0, blur_p=0)
-VIEWS = Augmentation(size=64, crop=(0.8, 1.0), blur_p=0.5)  # of the methods that compare two views
+JITTER = Augmentation(size=48, jitter=(0.4, 0.4, 0.4, 0.0), jitter_p=1.0, grey_p=0, blur_p=0)
+VIEWS = Augmentation(size=48, crop=(0.8, 1.0), blur_p=0.5)  # of the methods that compare two views
 
 
 class Value(NamedTuple):
@@ -40,6 +40,11 @@ class Value(NamedTuple):
         return f"{self.mean:.1f}" if np.isnan(self.half) else f"{self.mean:.1f} ± {self.half:.1f}"
 
 
+def pictures(index: Path, protocol: str, **changes: Any) -> DataConfig:
+    """Small pictures of the face alone."""
+    return DataConfig(index=str(index), protocol=protocol, aus=AUS, resolution=56, middle=0.6, **changes)
+
+
 def small(out: str, seed: int, data: DataConfig, method: Any, **changes: Any) -> RunConfig:
     """A run of the common recipe; `changes` are further keys of the config."""
     recipe: dict[str, Any] = {
@@ -48,8 +53,8 @@ def small(out: str, seed: int, data: DataConfig, method: Any, **changes: Any) ->
         "batch": 32,
         "epochs": 1,
         "steps": 600,
-        "learning_rate": 1e-3,
-        "weight_decay": 5e-4,
+        "learning_rate": 2e-3,
+        "weight_decay": 0.02,
         "schedule": "cosine",
         "save_every": 100_000,
         "accelerator": "cpu",

@@ -16,6 +16,7 @@ SETTING = Setting(
     rates=torch.full((AUS,), 0.3),
     subjects=2,
     activities=(),
+    expressions=(),
     size=32,
 )
 
@@ -25,14 +26,15 @@ def batch(size: int = 4) -> Batch:
     nothing = torch.full((size,), -1)
     labels = (torch.rand(size, AUS, generator=g) < 0.5).float()
     images = torch.randn(2, size, 3, 32, 32, generator=g)
-    return Batch(images, labels, torch.ones(size, AUS, dtype=torch.bool), nothing, nothing, nothing, nothing)
+    known = torch.ones(size, AUS, dtype=torch.bool)
+    return Batch(images, labels, known, nothing, nothing, nothing, nothing, nothing)
 
 
 def test_moco_queues_keys_and_moves_its_momentum_copy() -> None:
     torch.manual_seed(0)
     method = MoCoConfig(momentum=0.9, queue=6, projection=5).build(SETTING)
     assert isinstance(method, MoCo)
-    query, key = method.net.query.head[3].weight, method.net.key.head[3].weight
+    query, key = method.net.query.head[3].weight, method.net.key.net.head[3].weight
     first = method.losses(batch())["info_nce"]
     assert first.item() == 0  # nothing to tell the pair from yet
     with torch.no_grad():
@@ -41,14 +43,14 @@ def test_moco_queues_keys_and_moves_its_momentum_copy() -> None:
     method.after_step(0, 10)
     torch.testing.assert_close(key, before + 0.1 * (query - before))
     assert not key.requires_grad
-    assert method.net.filled.item() == 4
-    torch.testing.assert_close(method.net.queue[:4].norm(dim=1), torch.ones(4))
-    assert not method.net.queue[4:].any()
+    queue = method.net.queue
+    assert len(queue.entries) == 4
+    torch.testing.assert_close(queue.entries.norm(dim=1), torch.ones(4))
+    assert not queue.vectors[4:].any()
     assert method.losses(batch())["info_nce"].item() > 0
     method.after_step(1, 10)
-    assert method.net.filled.item() == 8  # two of them took the first two places
-    kept = normalize(method.net.queue, dim=1)
-    torch.testing.assert_close(kept, method.net.queue)
+    assert (len(queue.entries), queue.pushed.item()) == (6, 8)  # two of them took the first two places
+    torch.testing.assert_close(normalize(queue.vectors, dim=1), queue.vectors)
 
 
 def test_unsupervised_methods_look_at_no_label() -> None:

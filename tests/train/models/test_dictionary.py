@@ -13,9 +13,11 @@ def test_the_oldest_give_way_and_owners_stay_with_their_vectors() -> None:
     assert dictionary.owners.tolist() == [NOBODY] * 5
     dictionary.push(*entries(0, 3))
     assert not dictionary.full
+    assert dictionary.entries[:, 0].tolist() == [0, 1, 2]
     assert dictionary.owners.tolist() == [0, 1, 2, NOBODY, NOBODY]
     dictionary.push(*entries(3, 4))  # around the end
     assert dictionary.full
+    assert len(dictionary.entries) == 5
     assert dictionary.owners.tolist() == [5, 6, 2, 3, 4]
     assert dictionary.vectors[:, 0].tolist() == [5, 6, 2, 3, 4]
 
