@@ -138,7 +138,7 @@ class WindowAttention(nn.Module):
         if shift:
             bias = bias + _strangers(high, wide, shift).to(bias.device)[:, None]
         mixed: Tensor = scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1)[None].to(q.dtype))
-        mixed = mixed.unflatten(1, (count, self.heads)).transpose(2, 3)
+        mixed = mixed.view(-1, count, self.heads, places, channels // self.heads).transpose(2, 3)
         out: Tensor = self.proj(mixed.reshape(-1, count, places, channels))
         out = out.view(-1, high // WINDOW, wide // WINDOW, WINDOW, WINDOW, channels)
         out = out.transpose(2, 3).reshape(-1, high, wide, channels)
