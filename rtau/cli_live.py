@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live as Picture
 
-from rtau.command import fail, known_errors
+from rtau.command import device_option, fail, known_errors
 from rtau.errors import ConfigError, RtauError
 from rtau.feed.config import FeedConfig
 from rtau.feed.wire import DEFAULT_ENDPOINT, check_source_id
@@ -43,6 +43,7 @@ _PICTURE_EVERY_S = 0.1
 @click.option("--curve", metavar="FOLDER", help="The publisher's keys (rtau keys new); other clients are refused.")
 @click.option("--insecure", is_flag=True, help="Let anybody who can reach the endpoint listen.")
 @click.option("--landmarks", is_flag=True, help="Send the 478 landmarks along.")
+@device_option
 @click.option("--max-faces", type=click.IntRange(1, 64), help="Faces followed at once in each source.  [default: 5]")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of the pipeline.")
 @click.option(
@@ -65,6 +66,7 @@ def stream(
     curve: str | None,
     insecure: bool,
     landmarks: bool,
+    device: str | None,
     max_faces: int | None,
     config: Path | None,
     record: Path | None,
@@ -105,7 +107,7 @@ def stream(
         run = load_config(config)
         faces = run.faces if max_faces is None else msgspec.structs.replace(run.faces, max_faces=max_faces)
         au = msgspec.structs.replace(run.au, landmarks=landmarks or run.au.landmarks)
-        run = msgspec.structs.replace(run, faces=faces, au=au)
+        run = msgspec.structs.replace(run, device=device or run.device, faces=faces, au=au)
         feed = FeedConfig(
             endpoints=endpoints or (DEFAULT_ENDPOINT,),
             encoding=cast(Literal["msgpack", "json"], encoding),
