@@ -42,13 +42,17 @@ class BatchStage(Protocol):
 
 
 class Port(NamedTuple):
-    """The connections of one chain to the shared process."""
+    """The connections of one chain to the shared process.
+
+    `asks`, where the shared process is the first stage and the source does not wait: see runtime.worker.Wiring.
+    """
 
     source: str
     ring: RingAddress
     inbox: Connection
     outbox: Connection
     freed: Connection
+    asks: Connection | None = None
 
 
 class SharedStage:
@@ -172,11 +176,19 @@ class _Served:
 
     def __init__(self, port: Port, clock: Clock) -> None:
         self.port, self.ring, self.clock = port, Ring.attach(port.ring), clock
+        self.ask()
+
+    def ask(self) -> None:
+        """Tell a source that does not wait that its next picture can be looked at."""
+        if self.port.asks is not None:
+            with contextlib.suppress(OSError):  # the source may have ended
+                self.port.asks.send_bytes(b"")
 
     def close(self) -> None:
         self.ring.close()
-        for connection in (self.port.inbox, self.port.outbox, self.port.freed):
-            connection.close()
+        for connection in (self.port.inbox, self.port.outbox, self.port.freed, self.port.asks):
+            if connection is not None:
+                connection.close()
 
 
 def _serve(
@@ -269,6 +281,7 @@ def _answer(
             chain.port.outbox.send_bytes(encode(Item(payload, item.slot, [*item.stamps, begun, done])))
             if item.slot is not None:
                 free(chain.port.freed, item.slot)
+            chain.ask()
         except OSError:
             gone.append(inbox)
     return gone

@@ -21,7 +21,7 @@ from rtau.runtime.worker import Source, Stage, Wiring, run_source, run_stage
 class Layout(NamedTuple):
     """One source and the stages behind it, in order; each becomes a process. `build` runs in that process.
 
-    The last stage is one that other chains may share, where there is such a one.
+    The last stage is one that other chains may share, where there is such a one; it may be the only one.
     """
 
     source: tuple[str, Callable[[], Source]]
@@ -133,7 +133,8 @@ class Supervisor:
         if shared is not None:
             results, outbox = context.Pipe(duplex=False)
             given += [inbox, outbox]
-            port = Port(self._layout.source_id, self._ring.address, inbox, outbox, freed_there)
+            asks = asks_there if len(steps) == 1 and not unasked else None
+            port = Port(self._layout.source_id, self._ring.address, inbox, outbox, freed_there, asks)
             self._last, inbox = shared.join(port), results
         self._results = inbox
         for connection in given:  # a neighbour's death is seen as the end of a pipe only if nobody else holds it

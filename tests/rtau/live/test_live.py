@@ -279,3 +279,18 @@ def test_a_missing_camera_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("Error: camera 97: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_processes_of_a_gpu_drop_and_count_as_others_do(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces and AUs in one process for both sources; the networks run on the CPU here."""
+    monkeypatch.setattr("rtau.pipeline.on_gpu", lambda config: True)
+    lossy = SourceConfig(path=str(clip), source_id="lossy", realtime=True, policy="newest")
+    live, heard = follow([lossy, SourceConfig(path=str(clip), source_id="file")])
+    assert len(frames(heard, "file")) == 30
+    counts = live.counts["lossy"]
+    assert (counts.captured, counts.published) == (30, len(frames(heard, "lossy")))
+    assert counts.published > 0
+    told = [m for m in heard if isinstance(m, RunHealth)][-1]
+    assert {p.name for p in told.processes} >= {"publisher", "faces_au"}
+    latencies = [m.latency_ms for m in heard if isinstance(m, Health) and m.latency_ms]
+    assert list(latencies[-1]) == ["queue", "faces_au", "publish", "total"]
