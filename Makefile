@@ -1,12 +1,14 @@
 # make demo   set-up and the main job on a generated clip of a real face
 # make test   set-up and all tests
 # make check  style, types, import directions
+# make test-gpu, make bench-gpu  on a machine with an NVIDIA GPU, with the packages of $(GPU_PYTHON): docs/gpu.md
 PYTHON ?= python3
+GPU_PYTHON ?= $(PYTHON)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check clean
+.PHONY: demo test check test-gpu bench-gpu clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python tools/make_demo_clip.py out/demo.mp4
@@ -21,6 +23,12 @@ check: $(VENV)/test.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-gpu:
+	$(GPU_PYTHON) -m pytest -o filterwarnings=default -m needs_gpu -rs tests/rtau/gpu/test_on_gpu.py
+
+bench-gpu:
+	$(GPU_PYTHON) -m benchmarks.gpu --write docs/gpu.md
 
 $(VENV)/demo.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[demo]'
