@@ -2,12 +2,14 @@
 # make test   set-up and all tests
 # make check  style, types, import directions
 # make soak   two minutes of everything that comes and goes: does memory, handles or shared memory grow?
+# make test-gpu, make bench-gpu  on a machine with an NVIDIA GPU, with the packages of $(GPU_PYTHON): docs/gpu.md
 PYTHON ?= python3
+GPU_PYTHON ?= $(PYTHON)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check soak clean
+.PHONY: demo test check soak test-gpu bench-gpu clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python tools/make_demo_clip.py out/demo.mp4
@@ -25,6 +27,12 @@ check: $(VENV)/test.installed
 
 soak: $(VENV)/test.installed
 	$(BIN)/python -m benchmarks.stream --soak 2
+
+test-gpu:
+	$(GPU_PYTHON) -m pytest -o filterwarnings=default -m needs_gpu -rs tests/rtau/gpu/test_on_gpu.py
+
+bench-gpu:
+	$(GPU_PYTHON) -m benchmarks.gpu --write docs/gpu.md
 
 $(VENV)/demo.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[demo]'

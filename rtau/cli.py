@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rtau import __version__, cli_feed, cli_gallery, cli_live
-from rtau.command import ask_passphrase, fail, gallery_options, known_errors
+from rtau.command import ask_passphrase, device_option, fail, gallery_options, known_errors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,7 +23,7 @@ def main() -> None:
 @click.argument("source", metavar="INPUT")
 @click.option("--out", required=True, metavar="FILE", help="Table to write: .csv or .parquet; - is CSV on stdout.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of the run (configs/pipeline/default.yaml).")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the models run.  [default: auto]")
+@device_option
 @click.option("--max-faces", type=click.IntRange(1, 64), help="Faces followed at once.  [default: 5]")
 @click.option("--weights", metavar="FOLDER", help="AU encoder: a folder with model.onnx and card.yaml.")
 @click.option("--start", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Begin here.")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live as Picture
 
 from rtau.capture import SYNTHETIC, SourceEntry, SourcesFile, cameras, check_names, open_source
-from rtau.command import ask_passphrase, fail, gallery_options, known_errors
+from rtau.command import ask_passphrase, device_option, fail, gallery_options, known_errors
 from rtau.config import Policy, load_config, with_gallery
 from rtau.errors import ConfigError, RtauError
 from rtau.feed.config import FeedConfig
@@ -52,6 +52,7 @@ _PICTURE_EVERY_S = 0.1
 @click.option("--curve", metavar="FOLDER", help="The publisher's keys (rtau keys new); other clients are refused.")
 @click.option("--insecure", is_flag=True, help="Let anybody who can reach the endpoint listen.")
 @click.option("--landmarks", is_flag=True, help="Send the 478 landmarks along.")
+@device_option
 @click.option("--max-faces", type=click.IntRange(1, 64), help="Faces followed at once in each source.  [default: 5]")
 @gallery_options
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of the pipeline.")
@@ -76,6 +77,7 @@ def stream(
     curve: str | None,
     insecure: bool,
     landmarks: bool,
+    device: str | None,
     max_faces: int | None,
     gallery: Path | None,
     key: Path | None,
@@ -104,7 +106,8 @@ def stream(
         run = load_config(config)
         faces = run.faces if max_faces is None else msgspec.structs.replace(run.faces, max_faces=max_faces)
         au = msgspec.structs.replace(run.au, landmarks=landmarks or run.au.landmarks)
-        run = msgspec.structs.replace(run, faces=faces, au=au, persons=with_gallery(run.persons, gallery, key))
+        persons = with_gallery(run.persons, gallery, key)
+        run = msgspec.structs.replace(run, device=device or run.device, faces=faces, au=au, persons=persons)
         if run.persons.baseline == "two_pass":
             raise ConfigError("persons.baseline: two_pass needs a whole file; use online or off")
         feed = FeedConfig(

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,21 @@ from typing import Any, NoReturn
 
 import click
 
+from rtau.config import DEVICE_PATTERN
 from rtau.errors import RtauError
+
+
+def device_option(command: Callable[..., None]) -> Callable[..., None]:
+    """`--device`, the same for every command that runs models."""
+
+    def check(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(DEVICE_PATTERN, value):
+            raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:0, cuda:1 …")
+        return value
+
+    return click.option(
+        "--device", metavar="auto|cpu|cuda[:N]", callback=check, help="Where the models run.  [default: auto]"
+    )(command)
 
 
 def fail(error: RtauError) -> NoReturn:

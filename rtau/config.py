@@ -11,6 +11,7 @@ from rtau.errors import ConfigError
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Policy = Literal["newest", "drop_oldest", "drop_latest", "wait"]
 Baseline = Literal["off", "online", "two_pass"]
+DEVICE_PATTERN = r"^(auto|cpu|cuda(:[0-9]+)?)$"
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     input_format: str | None = None  # FFmpeg's name where the path does not tell: v4l2, avfoundation, dshow, lavfi
     options: dict[str, str] = {}  # of FFmpeg's input, such as video_size and framerate of a camera
     realtime: bool = False  # give the frames at the pace of their own times
+    nvdec: int | None = None  # GPU whose decoder is used, PipelineConfig.decoder
     loop: bool = False  # begin again at the end; indices and times go on
     policy: Policy = "wait"  # when frames come faster than they are looked at: docs/stream.md; drops are counted
     timeout_s: Annotated[float, Meta(gt=0)] = 20.0  # an address that says nothing for so long is given up
@@ -86,7 +88,8 @@ class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class PipelineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One run."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[str, Meta(pattern=DEVICE_PATTERN)] = "auto"
+    decoder: Literal["cpu", "nvdec"] = "cpu"  # nvdec: the GPU's own, where `device` is a GPU
     faces: FacesConfig = FacesConfig()
     au: AUConfig = AUConfig()
     persons: PersonsConfig = PersonsConfig()

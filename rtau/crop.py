@@ -6,6 +6,7 @@ bit depth, chroma position and rotation.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import msgspec
@@ -26,6 +27,13 @@ _LUMA_WEIGHTS: dict[ColourMatrix, tuple[float, float]] = {  # of red and blue, I
     "bt709": (0.2126, 0.0722),
     "bt2020": (0.2627, 0.0593),
 }
+
+
+class View(NamedTuple):
+    """Crops of one picture."""
+
+    picture: Picture
+    transforms: NDArray[np.float64]  # (F, 2, 3) from crop pixels to pixels of the displayed picture
 
 
 def colour_transform(format: PictureFormat) -> NDArray[np.float64]:
@@ -85,7 +93,7 @@ def crop(
     _crop(
         luma, luma_pitch, u, v, chroma_pitch,
         format.stored_width, format.stored_height, format.chroma_shift_x, format.chroma_shift_y,
-        transforms.astype(np.float32), *_normalised_colour(format, mean, std), out,
+        transforms.astype(np.float32), *normalised_colour(format, mean, std), out,
     )  # fmt: skip
     return out
 
@@ -118,7 +126,7 @@ def shrink(picture: Picture, size: tuple[int, int], canvas: tuple[int, int], mea
         for plane in picture[1:]
     ]
     out = np.empty((1, 3, canvas[1], canvas[0]), np.float32)
-    _convert(planes[0], planes[1], planes[2], *_normalised_colour(format, mean, std), out[0])
+    _convert(planes[0], planes[1], planes[2], *normalised_colour(format, mean, std), out[0])
     return out
 
 
@@ -132,7 +140,7 @@ def to_rgb(picture: Picture) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=16)
-def _normalised_colour(format: PictureFormat, mean: Triple, std: Triple) -> tuple[Float32, Float32, Float32]:
+def normalised_colour(format: PictureFormat, mean: Triple, std: Triple) -> tuple[Float32, Float32, Float32]:
     """Colour map (3, 4), and the lowest and highest value (3,) of each channel, after normalisation."""
     colour = colour_transform(format)
     colour[:, 3] -= mean

@@ -14,11 +14,12 @@ import av
 import av.error
 import av.logging
 import numpy as np
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from rtau.config import SourceConfig
-from rtau.errors import DamagedSourceError, SourceError
+from rtau.errors import DamagedSourceError, DeviceError, SourceError
 from rtau.messages import SourceInfo
 from rtau.structures import ColourMatrix, Frame, Picture, PictureFormat, Plane
 
@@ -47,8 +48,8 @@ class Decode:
     after `start_s`. A picture that changes its size in mid-stream is brought to the first one's size. Where the decoder
     fails, or marks its result as corrupt, comes a Frame without a picture.
 
-    Raises SourceError when the file cannot be opened, holds no video or no frame; DamagedSourceError after the last
-    good frame when the file ends before its announced end.
+    Raises SourceError when the file cannot be opened, holds no video or no frame; DeviceError when NVDEC was asked for
+    and cannot decode it; DamagedSourceError after the last good frame when the file ends before its announced end.
     """
 
     def __init__(self, source: SourceConfig) -> None:
@@ -59,6 +60,8 @@ class Decode:
         self._ahead += self._up_to_the_first()
         if not self._ahead or (head := self._ahead[-1][0]) is None:
             self.close()
+            if source.nvdec is not None:
+                raise DeviceError(f"{self._label}: NVDEC decodes no frame of it; use decoder: cpu")
             raise SourceError(f"{self._label}: no frame can be decoded; the file is empty or damaged from the start")
         self.format = self._picture(head).format  # of all pictures
         self.info = self._describe(head)
@@ -96,7 +99,10 @@ class Decode:
         self._container = _open(self._source, self._label)
         self._stream = self._video_stream()
         codec = self._stream.codec_context
-        if codec.width * codec.height >= _THREADS_FROM:
+        if self._source.nvdec is not None and not codec.is_hwaccel:
+            self.close()
+            raise DeviceError(f"{self._label}: NVDEC does not decode {codec.name}; use decoder: cpu")
+        if self._source.nvdec is None and codec.width * codec.height >= _THREADS_FROM:
             codec.thread_count, codec.thread_type = 0, "AUTO"
         else:
             codec.thread_count, codec.thread_type = 1, "SLICE"
@@ -223,7 +229,7 @@ class Decode:
             name=Path(self._label).name,
             width=format.width,
             height=format.height,
-            codec=stream.codec_context.name,
+            codec=stream.codec_context.name + (" (nvdec)" if self._source.nvdec is not None else ""),
             pixel_format=frame.format.name,
             matrix=format.matrix,
             full_range=format.full_range,
@@ -280,12 +286,25 @@ def _open(source: SourceConfig, label: str) -> av.container.InputContainer:
             raise SourceError(f"{label}: no such file")
         if Path(path).is_dir():
             raise SourceError(f"{label}: is a folder; give one video or image")
+    hardware = None
+    if source.nvdec is not None:
+        if "cuda" not in hwdevices_available():
+            raise DeviceError(f"{label}: this PyAV was built without NVDEC; use decoder: cpu")
+        hardware = HWAccel("cuda", device=str(source.nvdec), allow_software_fallback=False)
     try:
-        return av.open(path, format=source.input_format, options=dict(source.options), timeout=source.timeout_s)
+        return av.open(
+            path,
+            format=source.input_format,
+            options=dict(source.options),
+            timeout=source.timeout_s,
+            hwaccel=hardware,
+        )
     except av.error.InvalidDataError as error:
         raise SourceError(f"{label}: is not a video or image, or was cut off before its index was written") from error
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (av.error.FFmpegError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if hardware is not None:
+            raise DeviceError(f"{label}: NVDEC cannot decode it ({reason}); use decoder: cpu") from error
         raise SourceError(f"{label}: cannot be opened: {reason}") from error
 
 

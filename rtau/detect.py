@@ -6,9 +6,8 @@ import numpy as np
 
 from rtau.boxes import suppress
 from rtau.config import PipelineConfig
-from rtau.crop import shrink
-from rtau.engines import open_engine
 from rtau.models import load_artifact
+from rtau.networks import open_network
 from rtau.structures import Float32, Picture
 
 STRIDE = 8  # input pixels a cell of the detector's maps
@@ -28,7 +27,7 @@ class FaceDetector:
     def __init__(self, config: PipelineConfig) -> None:
         artifact = load_artifact(config.faces.detector, "detector")
         self.card = artifact.card
-        self._engine = open_engine(artifact, config)
+        self._network = open_network(artifact, config, max_batch=1)
         self._min_score = config.faces.min_detection
 
     def __call__(self, picture: Picture) -> Detections:
@@ -37,8 +36,7 @@ class FaceDetector:
         scale = max(width, height) / self.card.input_size  # picture pixels an input pixel
         size = (max(round(width / scale), 1), max(round(height / scale), 1))
         canvas = (-(-size[0] // _PAD) * _PAD, -(-size[1] // _PAD) * _PAD)
-        image = shrink(picture, size, canvas, self.card.mean, self.card.std)
-        out = self._engine({"image": image})
+        out = self._network.picture(picture, size, canvas)
         score, box = out["score"][0], out["box"][0]  # (h, w), (4, h, w)
         rows, columns = np.nonzero(score >= self._min_score)
         x, y = (columns + 0.5) * STRIDE, (rows + 0.5) * STRIDE

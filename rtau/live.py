@@ -37,7 +37,10 @@ from rtau.pipeline import shared_aus
 HEALTH_EVERY_S = 1.0
 _ANSWER_S = 0.2  # at least so often the feed looks after new subscribers
 _FAREWELL_S = 5.0  # for chains to end when the run has failed
-_STAGES = ("queue", "faces", "au_queue", "au", "publish")  # of a frame's way, in order
+_STAGES = {  # of a frame's way, in order, by their number: on a GPU faces and AUs are one stage
+    5: ("queue", "faces", "au_queue", "au", "publish"),
+    3: ("queue", "faces_au", "publish"),
+}
 
 
 class SourceCounts(msgspec.Struct):
@@ -295,6 +298,7 @@ def _latency(times_ns: list[list[int]]) -> dict[str, Percentiles]:
     if not times_ns:
         return {}
     times = np.array(times_ns) / 1e6
-    spans = dict(zip(_STAGES, np.diff(times, axis=1).T, strict=True)) | {"total": times[:, -1] - times[:, 0]}
+    stages = _STAGES[times.shape[1] - 1]
+    spans = dict(zip(stages, np.diff(times, axis=1).T, strict=True)) | {"total": times[:, -1] - times[:, 0]}
     shares = {stage: np.percentile(span, [50, 99]) for stage, span in spans.items()}
     return {stage: Percentiles(p50=float(p50), p99=float(p99)) for stage, (p50, p99) in shares.items()}

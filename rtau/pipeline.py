@@ -16,9 +16,9 @@ from rtau.align import inter_ocular
 from rtau.au import AUs
 from rtau.config import PipelineConfig, SourceConfig
 from rtau.decode import Decode, copy_picture, paced, view_picture
-from rtau.engines import engine_name
-from rtau.errors import SourceError
-from rtau.faces import Faces
+from rtau.engines import choose
+from rtau.errors import DeviceError, SourceError
+from rtau.faces import FaceNetworks, Faces, together
 from rtau.identify import load_identity
 from rtau.messages import AUFrame, FaceAUs, RunInfo, SourceInfo, StageTime
 from rtau.models import load_artifact
@@ -28,6 +28,8 @@ from rtau.runtime.shared import SharedStage, Work
 from rtau.runtime.supervisor import Layout, Supervisor
 from rtau.runtime.worker import Slots
 from rtau.structures import AUEstimates, Frame, Personal, PictureFormat, TrackedFaces
+
+_BUILD_TIMEOUT_S = 1800.0  # TensorRT builds its engines when they are first used
 
 
 def journey(config: PipelineConfig, source: SourceConfig) -> Iterator[AUFrame]:
@@ -40,10 +42,13 @@ def journey(config: PipelineConfig, source: SourceConfig) -> Iterator[AUFrame]:
 
 
 def layout(config: PipelineConfig, source: SourceConfig, aus: SharedStage) -> Layout:
-    """The same journey over processes; `runtime.supervisor` starts and watches them."""
+    """The same journey over processes; `runtime.supervisor` starts and watches them.
+
+    On a GPU one process finds faces and estimates AUs for all sources: it is one context, and larger batches.
+    """
     return Layout(
         source=("decode", partial(DecodeSource, source)),
-        stages=[("faces", partial(FacesStage, config))],
+        stages=[] if on_gpu(config) else [("faces", partial(FacesStage, config))],
         shared=aus,
         source_id=source.source_id,
         policy=source.policy,
@@ -52,8 +57,25 @@ def layout(config: PipelineConfig, source: SourceConfig, aus: SharedStage) -> La
 
 
 def shared_aus(config: PipelineConfig) -> SharedStage:
-    """The process that estimates the AUs of all sources."""
-    return SharedStage("au", partial(AUStage, config), config.au.max_wait_ms / 1000)
+    """The process that estimates the AUs of all sources, and on a GPU also finds their faces."""
+    max_wait_s = config.au.max_wait_ms / 1000
+    if on_gpu(config):
+        return SharedStage("faces_au", partial(FacesAUStage, config), max_wait_s, _BUILD_TIMEOUT_S)
+    return SharedStage("au", partial(AUStage, config), max_wait_s)
+
+
+def decoded(config: PipelineConfig, source: SourceConfig) -> SourceConfig:
+    """The source with the decoder that the configuration asks for. Raises DeviceError where that needs a GPU."""
+    if config.decoder == "cpu":
+        return source
+    if not on_gpu(config):
+        raise DeviceError(f"decoder nvdec: {choose(config.device).label} runs, not a GPU; use decoder: cpu")
+    return msgspec.structs.replace(source, nvdec=choose(config.device).gpu)
+
+
+def on_gpu(config: PipelineConfig) -> bool:
+    """Whether the models run on a GPU."""
+    return choose(config.device).engine != "openvino"
 
 
 def describe(config: PipelineConfig, source: SourceInfo) -> RunInfo:
@@ -68,7 +90,7 @@ def describe(config: PipelineConfig, source: SourceInfo) -> RunInfo:
         open_run_gallery(config).close()
     return RunInfo(
         version=__version__,
-        engine=engine_name(config.device),
+        engine=choose(config.device).label,
         weights={role: artifact.label for role, artifact in artifacts.items()},
         weights_sha256={role: artifact.card.sha256 for role, artifact in artifacts.items()},
         aus=artifacts["au"].card.aus,
@@ -131,7 +153,7 @@ class InProcess:
 
     def __init__(self, config: PipelineConfig, source: SourceConfig) -> None:
         self._config, self._source = config, source
-        self._decode = Decode(source)
+        self._decode = Decode(decoded(config, source))
         self.info = describe(config, self._decode.info)
         self._stop = False
         self._busy = dict.fromkeys(("decode", "faces", "au"), 0.0)
@@ -197,7 +219,7 @@ class InProcesses:
     def __init__(self, config: PipelineConfig, source: SourceConfig, aus: SharedStage | None = None) -> None:
         self._config, self._aus, self._owns = config, aus or shared_aus(config), aus is None
         self._supervisor = Supervisor(
-            layout(config, source, self._aus),
+            layout(config, decoded(config, source), self._aus),
             config.runtime.slots,
             config.runtime.start_timeout_s,
             config.runtime.stall_timeout_s,
@@ -245,7 +267,7 @@ class InProcesses:
         return (frame for frame, _ in self.stamped())
 
     def stamped(self) -> Iterator[tuple[AUFrame, list[int]]]:
-        """The same, each with monotonic ns: captured, taken up and done by `faces`, taken up and done by `au`."""
+        """The same, each with monotonic ns: captured, then taken up and done by each stage in turn."""
         for item in self._supervisor:
             yield _decode_message(item.payload), item.stamps
 
@@ -276,6 +298,11 @@ class _FacesRef(msgspec.Struct, frozen=True, array_like=True):
     score: bytes
     landmarks: bytes
     pose: bytes
+
+    @classmethod
+    def of(cls, frame: _FrameRef, faces: TrackedFaces) -> "_FacesRef":
+        arrays = (faces.track_ids, faces.score, faces.landmarks, faces.pose)
+        return cls(frame, *(array.tobytes() for array in arrays))
 
     def faces(self) -> TrackedFaces:
         return TrackedFaces(
@@ -331,8 +358,7 @@ class FacesStage:
     def __call__(self, payload: bytes, slot: memoryview | None) -> bytes:
         ref = _decode_frame(payload)
         faces = self._faces(ref.frame(slot))
-        arrays = (faces.track_ids, faces.score, faces.landmarks, faces.pose)
-        return _encode(_FacesRef(ref, *(array.tobytes() for array in arrays)))
+        return _encode(_FacesRef.of(ref, faces))
 
 
 class AUStage:
@@ -366,3 +392,32 @@ class AUStage:
             _encode(to_message(frame, some, aus, who, work.source, names=names, landmarks=self._landmarks))
             for frame, some, aus, who, work in zip(frames, faces, estimates, persons, works, strict=True)
         ]
+
+
+class FacesAUStage:
+    """Process `faces_au`: the faces of all sources in shared batches, then what `au` does."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self._config, self._networks = config, FaceNetworks(config)
+        self._networks.warm_up()
+        self._aus = AUStage(config)
+        self._faces: dict[str, Faces] = {}
+
+    def open(self, source: str) -> None:
+        self._faces[source] = Faces(self._config, self._networks)
+        self._aus.open(source)
+
+    def close(self, source: str) -> None:
+        self._faces.pop(source, None)
+        self._aus.close(source)
+
+    def __call__(self, works: list[Work]) -> list[bytes]:
+        refs = [_decode_frame(work.payload) for work in works]
+        runs = [self._faces[work.source].steps(ref.frame(work.slot)) for ref, work in zip(refs, works, strict=True)]
+        found = together(runs, self._networks)
+        return self._aus(
+            [
+                work._replace(payload=_encode(_FacesRef.of(ref, faces)))
+                for ref, faces, work in zip(refs, found, works, strict=True)
+            ]
+        )

@@ -41,22 +41,31 @@ class BatchStage(Protocol):
 
 
 class Port(NamedTuple):
-    """The connections of one chain to the shared process."""
+    """The connections of one chain to the shared process.
+
+    `asks`, where the shared process is the first stage and the source does not wait: see runtime.worker.Wiring.
+    """
 
     source: str
     inbox: Connection
     outbox: Connection
     freed: Connection
+    asks: Connection | None = None
 
 
 class SharedStage:
-    """The shared process, seen from outside; safe to use from several threads. It starts when a chain joins."""
+    """The shared process, seen from outside; safe to use from several threads. It starts when a chain joins.
+
+    `start_timeout_s`, where it may take longer to build than the stages of a chain.
+    """
 
     _control: Connection
     _intake: Connection
 
-    def __init__(self, name: str, build: Callable[[], BatchStage], max_wait_s: float) -> None:
-        self.name, self._build, self._max_wait_s = name, build, max_wait_s
+    def __init__(
+        self, name: str, build: Callable[[], BatchStage], max_wait_s: float, start_timeout_s: float = 0.0
+    ) -> None:
+        self.name, self._build, self._max_wait_s, self.start_timeout_s = name, build, max_wait_s, start_timeout_s
         self._lock = threading.Lock()
         self._process: BaseProcess | None = None
         self._is_ready = False
@@ -161,6 +170,18 @@ class _Served:
         self.port, self.clock = port, clock
         self.ring: Ring | None = None  # its first message tells
 
+    def begin(self, message: Begin) -> None:
+        """Its pictures will come."""
+        self.ring = Ring.attach(message.ring)
+        self.pass_on(message)
+        self.ask()
+
+    def ask(self) -> None:
+        """Tell a source that does not wait that its next picture can be looked at."""
+        if self.port.asks is not None:
+            with contextlib.suppress(OSError):  # the source may have ended
+                self.port.asks.send_bytes(b"")
+
     def work(self, item: Item) -> Work:
         assert self.ring is not None
         return Work(self.port.source, item.payload, None if item.slot is None else self.ring.slot(item.slot))
@@ -171,8 +192,9 @@ class _Served:
     def close(self) -> None:
         if self.ring is not None:
             self.ring.close()
-        for connection in (self.port.inbox, self.port.outbox, self.port.freed):
-            connection.close()
+        for connection in (self.port.inbox, self.port.outbox, self.port.freed, self.port.asks):
+            if connection is not None:
+                connection.close()
 
 
 def _serve(
@@ -185,24 +207,15 @@ def _serve(
         served: dict[Connection, _Served] = {}
         while True:
             ready = _arrived(intake, list(served), max_wait_s)
-            if intake in ready:
-                ready.remove(intake)
-                port = intake.recv()  # from the process that started this one; connections travel no other way
-                if port is None:
-                    control.send_bytes(encode(Ready()))
-                else:
-                    stage.open(port.source)
-                    served[port.inbox] = _Served(port, Clock(name))
             batch: list[tuple[_Served, Item]] = []
             gone: list[_Served] = []
-            for chain in [served[inbox] for inbox in ready]:
+            for chain in [served[inbox] for inbox in ready if inbox is not intake]:
                 try:
                     message = decode_flow(chain.port.inbox.recv_bytes())
                     if isinstance(message, Item):
                         batch.append((chain, message))
                     elif isinstance(message, Begin):
-                        chain.ring = Ring.attach(message.ring)
-                        chain.pass_on(message)
+                        chain.begin(message)
                     else:
                         times = [*message.times, chain.clock.time]
                         chain.pass_on(msgspec.structs.replace(message, times=times))
@@ -211,6 +224,13 @@ def _serve(
             for chain in [*gone, *_answer(name, stage, batch)]:
                 stage.close(chain.port.source)
                 served.pop(chain.port.inbox).close()
+            if intake in ready:  # after those that have gone: one of them may begin again, under the same name
+                port = intake.recv()  # from the process that started this one; connections travel no other way
+                if port is None:
+                    control.send_bytes(encode(Ready()))
+                else:
+                    stage.open(port.source)
+                    served[port.inbox] = _Served(port, Clock(name))
 
 
 def _arrived(intake: Connection, inboxes: list[Connection], max_wait_s: float) -> list[Connection]:
@@ -247,6 +267,7 @@ def _answer(name: str, stage: BatchStage, batch: list[tuple[_Served, Item]]) -> 
             chain.pass_on(Item(payload, item.slot, [*item.stamps, begun, done]))
             if item.slot is not None:
                 free(chain.port.freed, item.slot)
+            chain.ask()
         except OSError:
             gone.append(chain)
     return gone

@@ -24,7 +24,7 @@ _LOOK_S = 0.1  # at least so often a start looks whether it is still wanted
 class Layout(NamedTuple):
     """One source and the stages behind it, in order; each becomes a process. `build` runs in that process.
 
-    The last stage is one that other chains may share, where there is such a one.
+    The last stage is one that other chains may share, where there is such a one; it may be the only one.
     """
 
     source: tuple[str, Callable[[], Source]]
@@ -140,7 +140,8 @@ class Supervisor:
         if shared is not None:
             results, outbox = context.Pipe(duplex=False)
             given += [inbox, outbox]
-            port = Port(self._layout.source_id, inbox, outbox, freed_there)
+            asks = asks_there if len(steps) == 1 and not unasked else None
+            port = Port(self._layout.source_id, inbox, outbox, freed_there, asks)
             self._last, inbox = shared.join(port), results
         self._results = inbox
         for connection in given:  # a neighbour's death is seen as the end of a pipe only if nobody else holds it
@@ -148,14 +149,17 @@ class Supervisor:
 
     def _await_ready(self) -> int:
         """Until everything is built; returns what a slot needs."""
-        deadline = time.monotonic() + self._start_timeout_s
+        begun, shared = time.monotonic(), self._layout.shared
         waiting, slot_bytes = set(self._processes), 0
         while waiting or not self._last_is_ready():
             if self._stopped.is_set():
                 raise Interrupted("stopped before the first frame")
-            if time.monotonic() > deadline:
+            limit_s = self._start_timeout_s
+            if not waiting and shared is not None:
+                limit_s = max(limit_s, shared.start_timeout_s)
+            if time.monotonic() > begun + limit_s:
                 late = ", ".join(sorted(waiting)) or "the last stage"
-                raise WorkerError(f"{late}: not ready after {self._start_timeout_s:.0f} s")
+                raise WorkerError(f"{late}: not ready after {limit_s:.0f} s")
             ready = self._wait(_LOOK_S, [self._controls[name] for name in waiting])
             for name in [name for name in waiting if self._controls[name] in ready]:
                 try:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rtau.config import SourceConfig
 from rtau.crop import to_rgb
 from rtau.decode import Decode, copy_picture, view_picture
-from rtau.errors import DamagedSourceError, SourceError
+from rtau.engines import probe
+from rtau.errors import DamagedSourceError, DeviceError, SourceError
 from rtau.structures import Frame
 from train.data.split import material
 
@@ -269,3 +270,9 @@ def test_healthy_clips_of_the_world_decode_whole(name: str, count: int) -> None:
     frames = frames_of(material() / "media" / name)
     assert len(frames) == count
     assert all(frame.picture is not None for frame in frames)
+
+
+@pytest.mark.skipif(bool(probe.gpus()), reason="here is a GPU: tests/rtau/gpu/test_on_gpu.py")
+def test_a_gpu_decoder_that_is_not_there_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"clip\.mp4: NVDEC cannot decode it \(.*\); use decoder: cpu"):
+        Decode(SourceConfig(path=str(make(tmp_path / "clip.mp4")), nvdec=0))

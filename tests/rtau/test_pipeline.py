@@ -1,19 +1,22 @@
 import csv
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
+from rtau import pipeline
 from rtau.au import AUs
 from rtau.config import PipelineConfig, RuntimeConfig, SourceConfig
 from rtau.decode import Decode
-from rtau.errors import ModelError
-from rtau.faces import Faces
+from rtau.errors import DeviceError, ModelError
+from rtau.faces import FaceNetworks, Faces, together
 from rtau.messages import AUFrame
 from rtau.pipeline import journey, open_run
 from rtau.process import Job, run_job
-from rtau.structures import TrackedFaces
+from rtau.structures import Frame, Picture, TrackedFaces
 from tests.rtau import film
 
 ONE_PROCESS = PipelineConfig(runtime=RuntimeConfig(processes=False))
@@ -136,3 +139,50 @@ def test_weights_whose_hash_differs_are_refused(tmp_path: Path, clip: Path) -> N
     )
     with pytest.raises(ModelError, match="sha256"):
         open_run(config, SourceConfig(path=str(clip)))
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of a GPU, while the networks run on the CPU."""
+    monkeypatch.setattr(pipeline, "on_gpu", lambda config: True)
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_the_processes_of_a_gpu_give_the_same_frames(clip: Path) -> None:
+    source = SourceConfig(path=str(clip))
+    alone = [untimed(frame) for frame in journey(ONE_PROCESS, source)]
+    with open_run(PipelineConfig(), source) as run:
+        shared = [untimed(frame) for frame in run]
+    assert shared == alone
+    assert [(time.stage, time.frames) for time in run.times] == [("decode", 30), ("faces_au", 30)]
+
+
+def test_the_gpu_s_decoder_needs_a_gpu(clip: Path) -> None:
+    config = msgspec.structs.replace(ONE_PROCESS, device="cpu", decoder="nvdec")
+    with pytest.raises(DeviceError, match="decoder nvdec: openvino-cpu runs, not a GPU; use decoder: cpu"):
+        open_run(config, SourceConfig(path=str(clip)))
+
+
+def kept(clip: Path) -> Iterator[Frame]:
+    """The frames, with planes that last."""
+    with Decode(SourceConfig(path=str(clip))) as decode:
+        for frame in decode:
+            assert frame.picture is not None
+            format, *planes = frame.picture
+            yield dataclasses.replace(frame, picture=Picture(format, *(plane.copy() for plane in planes)))
+
+
+def test_faces_of_several_sources_are_found_together_as_alone(clip: Path, tmp_path: Path) -> None:
+    """Batches mix sources; ids and tracks do not."""
+    walker = lambda t: (120 + 60 * t, 170, 90, -10 * t)  # noqa: E731
+    clips = [clip, film.face_clip(tmp_path / "walker.mp4", [walker])]
+    frames = [list(kept(path)) for path in clips]
+    networks = FaceNetworks(ONE_PROCESS)
+    alone = [[run(frame) for frame in some] for run, some in ((Faces(ONE_PROCESS, networks), some) for some in frames)]
+    runs = [Faces(ONE_PROCESS, networks) for _ in clips]
+    for i, pair in enumerate(zip(*frames, strict=True)):
+        found = together([run.steps(frame) for run, frame in zip(runs, pair, strict=True)], networks)
+        for source, faces in enumerate(found):
+            expected = alone[source][i]
+            np.testing.assert_array_equal(faces.track_ids, expected.track_ids)
+            np.testing.assert_allclose(faces.landmarks, expected.landmarks, atol=1e-2)

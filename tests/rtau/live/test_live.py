@@ -12,7 +12,7 @@ from rtau.config import AUConfig, PersonsConfig, PipelineConfig, SourceConfig
 from rtau.enrol import enrol
 from rtau.errors import SourceError
 from rtau.live import Live
-from rtau.messages import AUFrame, Event, Health, Message
+from rtau.messages import AUFrame, Event, Health, Message, RunHealth
 from rtau.pipeline import journey
 from tests.rtau.live.following import QUICK, follow, frames, kinds
 
@@ -117,9 +117,12 @@ def test_a_missing_file_ends_its_source_only(clip: Path) -> None:
     assert len(frames(heard, "b")) == 30
 
 
+@pytest.mark.parametrize("gpu", [False, True])
 def test_a_live_person_is_announced_and_the_frames_are_those_of_the_file(
-    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool
 ) -> None:
+    """Also with the processes of a GPU; the networks run on the CPU here."""
+    monkeypatch.setattr("rtau.pipeline.on_gpu", lambda config: gpu)
     monkeypatch.setenv("RTAU_GALLERY_PASSPHRASE", "quick brown fox")
     found = enrol(QUICK, SourceConfig(path=str(clip)))
     eileen = Profile(name="eileen", embeddings=(to_bytes(found.embedding),), enrolled=("2026-11-26",))
@@ -133,3 +136,18 @@ def test_a_live_person_is_announced_and_the_frames_are_those_of_the_file(
     told = [m for m in heard if isinstance(m, Event) and m.kind == "person_recognised"]
     assert [(event.person_id, event.track_id) for event in told] == [("eileen", 1)]
     assert frames(heard)[-1].faces[0].person_id == "eileen"
+
+
+def test_the_processes_of_a_gpu_drop_and_count_as_others_do(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces and AUs in one process for both sources; the networks run on the CPU here."""
+    monkeypatch.setattr("rtau.pipeline.on_gpu", lambda config: True)
+    lossy = SourceConfig(path=str(clip), source_id="lossy", realtime=True, policy="newest")
+    live, heard = follow([lossy, SourceConfig(path=str(clip), source_id="file")])
+    assert len(frames(heard, "file")) == 30
+    counts = live.counts["lossy"]
+    assert (counts.captured, counts.published) == (30, len(frames(heard, "lossy")))
+    assert counts.published > 0
+    told = [m for m in heard if isinstance(m, RunHealth)][-1]
+    assert {p.name for p in told.processes} >= {"publisher", "faces_au"}
+    latencies = [m.latency_ms for m in heard if isinstance(m, Health) and m.latency_ms]
+    assert list(latencies[-1]) == ["queue", "faces_au", "publish", "total"]

@@ -125,6 +125,13 @@ def test_a_chain_that_dies_leaves_the_others_alone_and_is_forgotten(shared: Call
     assert other.ended() == ""
 
 
+def test_a_chain_that_begins_again_is_closed_before_it_is_opened(shared: Callable[..., SharedStage]) -> None:
+    stage = shared(chains.Telling)
+    for opening in range(5):
+        with chains.joined(stage, "a", MANY) as run:
+            assert next(iter(run)).payload == b"+a-a" * opening + b"+a"  # left while messages are under way
+
+
 def test_what_it_cannot_be_built_with_is_raised_for_the_chain(shared: Callable[..., SharedStage]) -> None:
     run = Reader(chains.joined(shared(chains.without_weights), "a", MANY))
     assert run.ended() == "weights: sha256 differs"

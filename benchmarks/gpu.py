@@ -1,0 +1,442 @@
+"""What one GPU does: faces a second, latency, preprocessing, sources, against this card's own ceilings.
+
+    python -m benchmarks.gpu --write docs/gpu.md      (make bench-gpu; a few minutes, no network, no OpenVINO, no PyAV)
+
+"Whole path" is from YUV planes in ordinary memory of the host to float32 results in memory of the host. Pictures are
+made here; decoding is not part of any figure.
+"""
+
+import datetime
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rtau.align import region
+from rtau.au import AUs
+from rtau.config import AUConfig, FacesConfig, PipelineConfig
+from rtau.crop import View
+from rtau.engines import choose, probe
+from rtau.engines.cuda import CudaModel
+from rtau.errors import DeviceError, RtauError
+from rtau.faces import FaceNetworks, Faces, together
+from rtau.gpu.device import CudaDevice, cuda_device
+from rtau.gpu.lane import Lane, Model, Network, Tensors
+from rtau.gpu.network import GPUNetwork
+from rtau.gpu.views import pack
+from rtau.models import Card, load_artifact
+from rtau.structures import Frame, Picture, PictureFormat
+from train.evaluation.document import replace_figures
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+COMPILED = (64, 256)
+IN_A_ROW = 16  # batches of a measured call
+MATRIX_SIDE, COPIED_BYTES = 8192, 1 << 30  # of the ceilings
+SOURCES = (1, 4, 8, 16, 24, 32, 48, 64, 96)
+SIZES = {"720p30": (1280, 720), "1080p30": (1920, 1080)}
+FPS, SOURCE_SECONDS, MOST_P99_MS = 30, 3.0, 33.0
+TARGETS = {  # on an H200
+    "default encoder, faces/s": 40_000.0,
+    "Swin-T, faces/s at batch 64": 12_000.0,
+    "Swin-T at 256, share of the matrix ceiling": 0.45,
+    "preprocessing, us a face": 15.0,
+    "one face, host to host, ms": 1.5,
+}
+_HALF_SECOND, _COMPILE_UNTIL_S = 0.5, 150.0  # time for each figure; no compilation begins after this
+
+Figures = dict[str, float]
+
+
+@click.command()
+@click.option("--device", default="cuda", show_default=True, metavar="cuda[:N]")
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Document whose figures are replaced.")
+def main(device: str, write: Path | None) -> None:
+    """Measure and print."""
+    try:
+        choice = choose(device)
+        if choice.engine == "openvino":
+            raise DeviceError(f"device {device} is not a GPU; use --device cuda")
+    except RtauError as error:
+        raise click.ClickException(str(error)) from error
+    started = time.perf_counter()
+    gpu, reached = cuda_device(choice.gpu), Figures()
+    lines: list[str] = []
+    for part in (
+        lambda: _ceilings(gpu, reached),
+        lambda: _default_encoder(gpu, reached, started),
+        lambda: _swin(gpu, reached, started),
+        lambda: _preprocessing(gpu, reached),
+        lambda: _sources(choice.label, device),
+        lambda: _against_targets(reached),
+    ):
+        for line in part():
+            click.echo(line)
+            lines.append(line)
+    head = (
+        f"Measured {datetime.date.today().isoformat()} by `python -m benchmarks.gpu --write docs/gpu.md` in "
+        f"{(time.perf_counter() - started) / 60:.1f} min: {torch.cuda.get_device_name(choice.gpu)}, PyTorch "
+        f"{torch.__version__}, engine of the pipeline: {choice.label}."
+    )
+    click.echo(head)
+    if write is not None:
+        replace_figures(write, "\n".join([head, "", *lines]) + "\n")
+
+
+# Ceilings of this card, in this process.
+
+
+def _ceilings(gpu: CudaDevice, reached: Figures) -> Iterator[str]:
+    side, place = MATRIX_SIDE, gpu.place
+    a, b = (torch.randn((side, side), dtype=torch.bfloat16, device=place) for _ in range(2))
+    reached["matrix"] = 2 * side**3 / _seconds(lambda: a @ b)
+    here = torch.empty(COPIED_BYTES, dtype=torch.uint8, device=place)
+    there = torch.empty_like(here)
+    reached["copy"] = 2 * here.numel() / _seconds(lambda: there.copy_(here))
+    pinned = torch.empty(COPIED_BYTES // 4, dtype=torch.uint8, pin_memory=True)
+    part = here[: pinned.numel()]
+    reached["up"] = pinned.numel() / _seconds(lambda: part.copy_(pinned, non_blocking=True))
+    reached["down"] = pinned.numel() / _seconds(lambda: pinned.copy_(part, non_blocking=True))
+    yield "### Ceilings"
+    yield ""
+    yield (
+        f"bf16 matrix product of side {side}: {reached['matrix'] / 1e12:.0f} TFLOP/s; copy on the device (bytes read "
+        f"and written): {reached['copy'] / 1e12:.2f} TB/s; from pinned memory up {reached['up'] / 1e9:.0f} GB/s, down "
+        f"{reached['down'] / 1e9:.0f} GB/s."
+    )
+    yield ""
+
+
+# Encoders.
+
+
+def _default_encoder(gpu: CudaDevice, reached: Figures, started: float) -> Iterator[str]:
+    artifact = load_artifact("default", "au")
+    yield f"### The default encoder ({artifact.label})"
+    yield ""
+    module = CudaModel(artifact, gpu.place)
+    inputs = [torch.randn((1, *shape), device=gpu.place) for shape in module.net.shapes]
+    flops = _flops(CudaModel(artifact, "cpu", half=False).net, [value.cpu() for value in inputs])
+    models: dict[str, Model] = {"cuda": module}
+    if probe.missing_for_tensorrt():
+        yield f"TensorRT is not measured: {probe.missing_for_tensorrt()}."
+        yield ""
+    else:
+        from rtau.engines.tensorrt import TensorRTModel
+
+        models["tensorrt"] = TensorRTModel(artifact, gpu.place, max(BATCHES))
+    for name, model in models.items():
+        rates = _whole_path(gpu, artifact.card, model, points=True)
+        yield from _table(f"engine `{name}`, whole path", rates, flops, reached)
+        key = "default encoder, faces/s"
+        reached[key] = max(reached.get(key, 0), *rates.values())
+        network = _network(gpu, artifact.card, model, 1)
+        views = [View(_picture(1280, 720), _looks(1, artifact.card.input_size))]
+        points = np.zeros((1, 478, 2), np.float32)
+        spans = sorted(_host_seconds(lambda: network.faces(views, points=points), 300))  # noqa: B023
+        yield f"One face, host to host: median {1e3 * statistics.median(spans):.2f} ms, p99 {1e3 * spans[-3]:.2f} ms."
+        yield ""
+        key = "one face, host to host, ms"
+        reached[key] = min(reached.get(key, 1e9), 1e3 * statistics.median(spans))
+    yield from _forms(gpu, module.net, models, module.net.shapes, module.net.inputs, flops, reached, started)
+
+
+def _swin(gpu: CudaDevice, reached: Figures, started: float) -> Iterator[str]:
+    yield "### Swin-T at 224 pixels, random weights"
+    yield ""
+    if find_spec("timm") is None:
+        yield "Not measured: the package timm is missing."
+        yield ""
+        return
+    import timm
+
+    torch.manual_seed(0)
+    net = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, num_classes=20).eval()
+    flops = _flops(net, [torch.zeros(1, 3, 224, 224)])
+    net = net.to(gpu.place).half()
+    card = msgspec.structs.replace(load_artifact("default", "au").card, input_size=224)
+    model = _Module(net)
+    rates = _whole_path(gpu, card, model, points=False)
+    yield from _table("in the lanes of engine `cuda`, whole path", rates, flops, reached)
+    reached["Swin-T, faces/s at batch 64"] = rates[64]
+    reached["Swin-T at 256, share of the matrix ceiling"] = rates[256] * flops / reached["matrix"]
+    yield from _forms(gpu, net, {"cuda": model}, [(3, 224, 224)], ["image"], flops, reached, started)
+
+
+class _Module:
+    """Any module on one image, as a lane takes it."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self._net = net
+
+    def at(self, shapes: dict[str, tuple[int, ...]]) -> Network:
+        def run(inputs: Tensors) -> Tensors:
+            return {"out": self._net(inputs["image"])}
+
+        return run
+
+
+def _network(gpu: CudaDevice, card: Card, model: Model, batch: int) -> GPUNetwork:
+    return GPUNetwork(card, [Lane(gpu, model, batch) for _ in range(2)], batch)
+
+
+def _whole_path(gpu: CudaDevice, card: Card, model: Model, *, points: bool) -> Figures:
+    """Faces a second by batch: one face a picture, many batches in a row, two under way."""
+    rates: Figures = {}
+    pictures = [_picture(1280, 720, shift) for shift in range(8)]
+    for batch in BATCHES:
+        network, count = _network(gpu, card, model, batch), batch * IN_A_ROW
+        looks = _looks(count, card.input_size)
+        views = [View(pictures[i % 8], looks[i : i + 1]) for i in range(count)]
+        others = {"points": np.zeros((count, 478, 2), np.float32)} if points else {}
+        spans = _host_seconds(lambda: network.faces(views, **others))  # noqa: B023
+        rates[batch] = count / statistics.median(spans)
+        torch.cuda.empty_cache()
+    return rates
+
+
+def _forms(
+    gpu: CudaDevice,
+    net: nn.Module,
+    models: dict[str, Model],
+    shapes: list[tuple[int, ...]],
+    names: list[str],
+    flops: float,
+    reached: Figures,
+    started: float,
+) -> Iterator[str]:
+    """The network alone on the device: as engines run it, in PyTorch eager, and through torch.compile."""
+    yield "| the network alone, faces/s | batch 1 | " + " | ".join(f"batch {batch}" for batch in COMPILED) + " |"
+    yield "|---" * (len(COMPILED) + 2) + "|"
+    for form in (*(f"graph of `{name}`" for name in models), "PyTorch eager", "torch.compile"):
+        cells = []
+        for batch in (1, *COMPILED):
+            inputs = {
+                name: torch.randn((batch, *shape), device=gpu.place) for name, shape in zip(names, shapes, strict=True)
+            }
+            inputs["image"] = inputs["image"].half()
+            if form == "torch.compile" and batch not in COMPILED:
+                cells.append("")
+                continue
+            work = _form(gpu, form, net, models, inputs, started)
+            if work is None:
+                cells.append("not measured: time was up")
+                continue
+            rate = batch / _seconds(work)
+            cells.append(f"{rate:,.0f} ({rate * flops / reached['matrix']:.0%} of the matrix ceiling)")
+        yield f"| {form} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _form(
+    gpu: CudaDevice, form: str, net: nn.Module, models: dict[str, Model], inputs: Tensors, started: float
+) -> Callable[[], object] | None:
+    if form.startswith("graph of"):
+        run = models[form.split("`")[1]].at({name: tuple(value.shape) for name, value in inputs.items()})
+        stream = gpu.stream()
+        with gpu.on(stream):
+            launch, _ = gpu.record(
+                lambda: torch.cat([out.reshape(len(out), -1) for out in run(inputs).values()], 1), stream
+            )
+
+        def launched(_keep: tuple[Any, ...] = (run, inputs, stream)) -> None:
+            launch()
+
+        return launched
+    values = list(inputs.values())
+    if form == "torch.compile":
+        if time.perf_counter() - started > _COMPILE_UNTIL_S:
+            return None
+        torch._dynamo.reset()
+        net = torch.compile(net, dynamic=False)  # type: ignore[assignment]
+
+    def run_module() -> Any:
+        with torch.no_grad():
+            return net(*values)
+
+    return run_module
+
+
+def _table(title: str, rates: Figures, flops: float, reached: Figures) -> Iterator[str]:
+    yield f"| {title}: batch | " + " | ".join(str(int(batch)) for batch in rates) + " |"
+    yield "|---" * (len(rates) + 1) + "|"
+    yield "| faces/s | " + " | ".join(f"{rate:,.0f}" for rate in rates.values()) + " |"
+    shares = (f"{rate * flops / reached['matrix']:.1%}" for rate in rates.values())
+    yield f"| share of the matrix ceiling ({flops / 1e9:.2f} GFLOP a face) | " + " | ".join(shares) + " |"
+    yield ""
+
+
+# Preprocessing.
+
+
+def _preprocessing(gpu: CudaDevice, reached: Figures) -> Iterator[str]:
+    card, count = load_artifact("default", "au").card, 256
+    side = (card.input_size, card.input_size)
+    picture = _picture(1280, 720)
+    views = [View(picture, look[None]) for look in _looks(count, card.input_size)]
+    packed = pack(views, side, card.mean, card.std)
+    pixels = torch.zeros(packed.nbytes, dtype=torch.uint8, pin_memory=True)
+    there = torch.empty_like(pixels, device=gpu.place)
+    faces = torch.from_numpy(packed.placed(there.data_ptr()).view(np.uint8).copy()).to(gpu.place)
+    image = torch.empty((count, 3, side[1], side[0]), dtype=torch.float16, device=gpu.place)
+    packed.write(pixels.numpy())
+    there.copy_(pixels)
+    stream = gpu.stream()
+    with gpu.on(stream):
+        kernel_s = _seconds(lambda: gpu.crop(faces, image, stream)) / count
+        upload_s = _seconds(lambda: there.copy_(pixels, non_blocking=True)) / count
+    pack_s = (
+        statistics.median(_host_seconds(lambda: pack(views, side, card.mean, card.std).write(pixels.numpy()))) / count
+    )
+    reached["preprocessing, us a face"] = 1e6 * (kernel_s + upload_s)
+    moved = (packed.nbytes + image.numel() * 2) / count
+    yield "### Preprocessing"
+    yield ""
+    yield (
+        f"A 230 px face of a 720p picture, {count} in a batch: kernel {1e6 * kernel_s:.2f} us a face "
+        f"({moved / kernel_s / reached['copy']:.0%} of the copy ceiling), upload of "
+        f"{packed.nbytes / count / 1e3:.0f} kB {1e6 * upload_s:.2f} us "
+        f"({packed.nbytes / count / upload_s / reached['up']:.0%} of its ceiling), packing "
+        f"on one core {1e6 * pack_s:.1f} us."
+    )
+    yield ""
+
+
+# Sources.
+
+
+def _sources(label: str, device: str) -> Iterator[str]:
+    yield f"### Sources with one face each at {FPS} frames/s"
+    yield ""
+    yield (
+        f"Frames lie ready in memory and fall due source by source; faces and AUs in one process, engine {label}; "
+        f"{SOURCE_SECONDS:.0f} s each. Held: p99 from due to done at most {MOST_P99_MS:.0f} ms."
+    )
+    yield ""
+    yield "| | sources held | p99 then | the next step |"
+    yield "|---|---|---|---|"
+    config = PipelineConfig(device=device, au=AUConfig(max_batch=32), faces=FacesConfig(max_faces=1))
+    networks, aus = FaceNetworks(config), AUs(config)
+    networks.warm_up()
+    aus.warm_up()
+    for name, (width, height) in SIZES.items():
+        pictures = [_picture(width, height, shift) for shift in range(30)]
+        held, p99, beyond = 0, 0.0, "not tried"
+        for count in SOURCES:
+            ms = _p99_ms([Faces(config, networks) for _ in range(count)], networks, aus, pictures)
+            if ms > MOST_P99_MS:
+                beyond = f"{count}: {ms:.0f} ms"
+                break
+            held, p99 = count, ms
+        yield f"| {name} | {held} | {p99:.1f} ms | {beyond} |"
+    yield ""
+
+
+def _p99_ms(sources: list[Faces], networks: FaceNetworks, aus: AUs, pictures: list[Picture]) -> float:
+    """Latency from due to done over all frames but those of the first second."""
+    count, period_s = len(sources), 1 / FPS
+    due = [i * period_s / count for i in range(count)]
+    indices = [0] * count
+    latencies: list[float] = []
+    began = time.perf_counter()
+    while (now := time.perf_counter() - began) < SOURCE_SECONDS + 1:
+        ready = [i for i in range(count) if due[i] <= now]
+        if not ready:
+            continue
+        frames = [Frame(indices[i], indices[i] / FPS, 0, 0, pictures[(indices[i] + i) % len(pictures)]) for i in ready]
+        found = together([sources[i].steps(frame) for i, frame in zip(ready, frames, strict=True)], networks)
+        aus([(frame.picture, faces) for frame, faces in zip(frames, found, strict=True)])
+        done = time.perf_counter() - began
+        for i in ready:
+            if due[i] > 1:
+                latencies.append(done - due[i])
+            due[i] += period_s
+            indices[i] += 1
+    return 1e3 * float(np.percentile(latencies, 99)) if latencies else float("inf")
+
+
+def _against_targets(reached: Figures) -> Iterator[str]:
+    yield "### Targets (for an H200)"
+    yield ""
+    yield "| | measured | target |"
+    yield "|---|---|---|"
+    for name, target in TARGETS.items():
+        if name not in reached:
+            yield f"| {name} | not measured | {target:g} |"
+            continue
+        small = name.endswith((" ms", "us a face"))
+        good = reached[name] <= target if small else reached[name] >= target
+        yield f"| {name} | {reached[name]:,.4g} | {target:,g}: {'reached' if good else '**not reached**'} |"
+
+
+# Material and clocks.
+
+
+def _picture(width: int, height: int, shift: int = 0) -> Picture:
+    """A real face in the middle of grey, moved by some pixels."""
+    from skimage import data
+
+    rgb = np.full((height, width, 3), 110, np.uint8)
+    top, left = (height - 300) // 2, (width - 300) // 2 + shift
+    rgb[top : top + 300, left : left + 300] = data.astronaut()[0:300, 80:380]
+    planes = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420).reshape(-1)
+    y, u, v = np.split(planes, [width * height, width * height * 5 // 4])
+    format = PictureFormat(width, height, 1, 1, 8, "bt601", full_range=False)
+    return Picture(format, y.reshape(height, width), *(c.reshape(height // 2, width // 2) for c in (u, v)))
+
+
+def _looks(count: int, side: int) -> NDArray[np.float64]:
+    """Regions about that face."""
+    rng = np.random.default_rng(0)
+    middles = np.array([640.0, 345.0]) + rng.uniform(-12, 12, (count, 2))
+    return np.stack([region(middle, 230.0, rng.normal() / 10, side) for middle in middles])
+
+
+def _flops(net: nn.Module, inputs: list[Tensor]) -> float:
+    """Of one sample, counted on the CPU."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(*inputs)
+    return float(counter.get_total_flops())
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """On the device, by its own clock, of work on the current stream: median over half a second after a warm-up."""
+    for _ in range(3):
+        work()
+    spans: list[float] = []
+    until = time.perf_counter() + _HALF_SECOND
+    while len(spans) < 10 or time.perf_counter() < until:
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        work()
+        end.record()
+        end.synchronize()
+        spans.append(begin.elapsed_time(end) / 1e3)
+    return statistics.median(spans)
+
+
+def _host_seconds(work: Callable[[], object], least: int = 5) -> list[float]:
+    """By this side's clock, of work that returns when it is done."""
+    for _ in range(3):
+        work()
+    spans: list[float] = []
+    until = time.perf_counter() + _HALF_SECOND
+    while len(spans) < least or time.perf_counter() < until:
+        begun = time.perf_counter()
+        work()
+        spans.append(time.perf_counter() - begun)
+    return spans
+
+
+if __name__ == "__main__":
+    main()

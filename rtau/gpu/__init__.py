@@ -1,0 +1,1 @@
+"""Crops of pictures through a model on a GPU: what is sampled there, and how batches travel."""
