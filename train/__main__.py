@@ -168,6 +168,8 @@ def text_table(out: Path, folder: Path | None, extra: tuple[str, ...]) -> None:
 @click.argument("what", nargs=-1, required=True, metavar="CONFIG... [KEY=VALUE...]")
 def run(what: tuple[str, ...]) -> None:
     """Train and evaluate what the files configure (docs/reproduce.md); goes on where it was stopped."""
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
     from train.runs.config import read_config
     from train.runs.report import lines
     from train.runs.run import run as train
@@ -177,7 +179,7 @@ def run(what: tuple[str, ...]) -> None:
         configs = [read_config(Path(each), changes) for each in what if each not in changes]
         for config in configs:
             train(config)
-            click.echo("\n".join(lines(Path(config.out))))
+            rank_zero_only(click.echo)("\n".join(lines(Path(config.out))))
 
 
 _out = click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="RUN")

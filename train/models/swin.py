@@ -131,12 +131,15 @@ class WindowAttention(nn.Module):
         x = x.roll((-shift, -shift), (1, 2)) if shift else x
         windows = _windows(x)  # (B, n, 49, C)
         count, places, channels = windows.shape[1:]
-        q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)  # (B, n, h, 49, c)
+        split = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)
+        q, k, v = split.flatten(2, 3)  # (B, n h, 49, c): each window's heads, so that exporters see four axes
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # (h, 49, 49)
+        bias = bias.expand(count, -1, -1, -1)
         if shift:
-            bias = bias + _strangers(high, wide, shift).to(bias.device)[:, None]  # (n, h, 49, 49)
-        mixed = scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype).expand(1, count, -1, -1, -1))
-        out: Tensor = self.proj(mixed.transpose(2, 3).reshape(-1, count, places, channels))
+            bias = bias + _strangers(high, wide, shift).to(bias.device)[:, None]
+        mixed: Tensor = scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1)[None].to(q.dtype))
+        mixed = mixed.view(-1, count, self.heads, places, channels // self.heads).transpose(2, 3)
+        out: Tensor = self.proj(mixed.reshape(-1, count, places, channels))
         out = out.view(-1, high // WINDOW, wide // WINDOW, WINDOW, WINDOW, channels)
         out = out.transpose(2, 3).reshape(-1, high, wide, channels)
         out = out.roll((shift, shift), (1, 2)) if shift else out

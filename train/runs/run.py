@@ -69,7 +69,7 @@ def run(config: RunConfig) -> list[Result]:
         devices=config.devices,
         num_nodes=config.nodes,
         precision=config.precision,
-        strategy=DDPStrategy(broadcast_buffers=False) if many else "auto",
+        strategy=DDPStrategy(forward_sync_buffers=False) if many else "auto",
     )
     fabric.launch()
     return [_fold(config, data, fold, fabric, out / fold.name, name) for fold in data.folds]
