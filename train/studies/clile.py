@@ -53,7 +53,7 @@ class Cell(NamedTuple):
 
 def measure(seed: int) -> None:
     """What is missing of a seed."""
-    for people in PEOPLE:
+    for people in reversed(PEOPLE):
         for variant in ("ile", *VARIANTS):
             config = Cell(people, variant, seed).config
             probed = Path(config.out) / _PROBE

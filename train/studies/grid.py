@@ -52,7 +52,7 @@ def small(out: str, seed: int, data: DataConfig, method: Any, **changes: Any) ->
         "augmentation": JITTER,
         "batch": 32,
         "epochs": 1,
-        "steps": 600,
+        "steps": 3000,
         "learning_rate": 2e-3,
         "weight_decay": 0.02,
         "schedule": "cosine",
