@@ -34,10 +34,13 @@ def made(out: Path, config: RunConfig, f1: float, aus: tuple[str, ...] = AUS, ri
         np.savez(folder / PREDICTIONS, occurrence=truth, subject=subject, honest_selected=said)
 
 
+_SHORT = {"clp": 3, "clef-bp4dplus": 1}  # the sources say no more
+
+
 @pytest.mark.parametrize("name", tables.names())
 def test_every_table_has_its_rows_and_recipes(name: str) -> None:
     table = tables.read_table(name)
-    assert len(table.rows) >= 5
+    assert len(table.rows) >= _SHORT.get(name, 5)
     for row in table.rows:
         if row.config:
             config = read_config(tables._CONFIGS / row.config)
