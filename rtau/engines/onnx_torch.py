@@ -220,6 +220,7 @@ _OPERATORS: dict[str, _Maker] = {
     "Shape": lambda a: lambda x: list(x.shape[a.get("start", 0) : a.get("end")]),
     "Sigmoid": _plain(torch.sigmoid),
     "Slice": lambda a: _slice,
+    "Softmax": lambda a: lambda x: _float(x).softmax(a.get("axis", -1)),
     "Sqrt": _plain(torch.sqrt),
     "Squeeze": lambda a: _squeeze,
     "Sub": _plain(lambda x, y: x - y),

@@ -157,7 +157,7 @@ def test_a_frame_that_makes_a_stage_raise_costs_a_restart_of_its_source(
     monkeypatch.setattr(pipeline, "layout", with_a_trap)
 
     def hear(live: Live, message: Message) -> None:
-        if isinstance(message, AUFrame) and message.frame_index > 40:
+        if isinstance(message, AUFrame) and message.frame_index > 25:
             live.stop()
 
     _, heard = follow([SourceConfig(path=str(clip), realtime=True, loop=True, policy="newest")], hear)
