@@ -163,14 +163,14 @@ def au_sheet(out: Path, persons: tuple[int, ...], aus: tuple[int, ...], tile: in
 def study(names: tuple[str, ...], measured: bool, write: Path | None) -> None:
     """CL-ILE, CLP and CLEF on rendered faces, all of them or those NAMES; goes on where it was stopped."""
     from train.studies import clef, clile, clp
-    from train.studies.grid import SEEDS
+    from train.studies.grid import SEEDS, when_and_where
 
     wanted = [{"clile": clile, "clp": clp, "clef": clef}[name] for name in names or ("clile", "clp", "clef")]
     with known_errors():
         for seed in () if measured else SEEDS:
             for each in wanted:
                 each.measure(seed)
-        _show("\n\n".join(each.report() for each in wanted), write)
+        _show("\n\n".join([when_and_where(), *(each.report() for each in wanted)]), write)
 
 
 @main.command()

@@ -3,6 +3,9 @@
 A study is a list of runs. Runs that are done are not done again, so that a study goes on where it was stopped.
 """
 
+import datetime
+import os
+import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -77,6 +80,11 @@ def over_seeds(values: Sequence[float]) -> Value:
     n = len(values)
     half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5) if n > 1 else float("nan")
     return Value(float(np.mean(values)) if n else float("nan"), half, n)
+
+
+def when_and_where() -> str:
+    """For the head of a report."""
+    return f"Read {datetime.date.today().isoformat()}; one thread of {os.cpu_count()} cores, {platform.machine()} CPU."
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
