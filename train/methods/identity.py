@@ -57,6 +57,7 @@ class IdentityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     temperature: float  # of the likeness to subjects, and between views
     margin: float  # by which the own subject must be nearer
     labels: float  # weight of CL-ILE's stage 1 loss
+    bf16: bool  # forward passes in bfloat16, where the processor has it
     renders: str  # folder with train/ and validation/ shards of `python -m train render`
     initial: str | None = None  # checkpoint of an AU encoder whose convolutions are taken over
     seed: int
@@ -93,7 +94,8 @@ def run(config: IdentityConfig) -> None:
     def losses(model: nn.Module, loaded: object) -> dict[str, Tensor]:
         batch = (torch.as_tensor(part) for part in cast(Batch, loaded))
         images, subject, occurrence, known = batch
-        embedding = model(normalised(images).contiguous(memory_format=torch.channels_last))
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            embedding = model(normalised(images).contiguous(memory_format=torch.channels_last)).float()
         rendered, photographed = embedding[: len(subject)], embedding[len(subject) :]
         own = cast(IdentityNet, model)
         likeness = own.likeness(rendered) - config.margin * nn.functional.one_hot(subject, own.labels.shape[0])
