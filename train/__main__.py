@@ -81,6 +81,15 @@ def identity(path: Path) -> None:
 
 
 @main.command()
+@_config
+def tracing(path: Path) -> None:
+    """Where the `light` backbone of the studies starts from."""
+    from train.methods import tracing as method
+
+    method.run(_read(path, method.TracingConfig))
+
+
+@main.command()
 @click.option("--out", required=True, help="Folder of the shards.")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="train", show_default=True)
 @click.option("--persons", type=click.IntRange(1), default=512, show_default=True)

@@ -1,7 +1,7 @@
 """What does pre-training on unlabelled clips give a linear probe, and what each of CLP's two signals?
 
 Pre-training: 512 clips of 64 rendered people, 8 frames at 5 a second, 1200 steps of 64 pictures (SimCLR: of 64 pictures
-twice), AdamW for all. The probe (BatchNorm and a linear layer on the frozen backbone) learns from 1, 10 or 100 % of the
+twice), from random weights, AdamW with learning rate 0.002 for all. The probe (BatchNorm and a linear layer on the frozen backbone) learns from 1, 10 or 100 % of the
 stills of 128 people and is tested on 64 others. `random` is the untrained backbone with BatchNorm statistics of the
 same clips.
 """

@@ -1,5 +1,7 @@
 """What the studies on rendered faces share: one small network and recipe for everybody, three seeds, intervals.
 
+The network starts from `configs/train/tracing.yaml`, which knows where landmarks are and nothing of Action Units.
+
 A study is a list of runs. Runs that are done are not done again, so that a study goes on where it was stopped.
 """
 
@@ -25,6 +27,7 @@ SEEDS = (0, 1, 2)
 AUS = ("AU01", "AU02", "AU04", "AU06", "AU09", "AU12", "AU25", "AU26", "AU43")  # that a small picture may show
 SCORES: tuple[tuple[Score, str], ...] = (("auc", f"Mean ROC-AUC of {len(AUS)} AUs"), ("f1", "Mean F1"))
 FOLDER = Path("runs") / "studies"
+START = EncoderConfig(backbone="light", weights="runs/tracing/light.safetensors")
 STILLS, ACTIVITIES = Path("runs") / "corpora" / "stills", Path("runs") / "corpora" / "activities"
 JITTER = Augmentation(size=48, jitter=(0.4, 0.4, 0.4, 0.0), jitter_p=1.0, grey_p=0, blur_p=0)
 VIEWS = Augmentation(size=48, crop=(0.8, 1.0), blur_p=0.5)  # of the methods that compare two views
@@ -51,12 +54,12 @@ def pictures(index: Path, protocol: str, **changes: Any) -> DataConfig:
 def small(out: str, seed: int, data: DataConfig, method: Any, **changes: Any) -> RunConfig:
     """A run of the common recipe; `changes` are further keys of the config."""
     recipe: dict[str, Any] = {
-        "encoder": EncoderConfig(backbone="light"),
+        "encoder": START,
         "augmentation": JITTER,
         "batch": 32,
         "epochs": 1,
-        "steps": 3000,
-        "learning_rate": 2e-3,
+        "steps": 1000,
+        "learning_rate": 1e-3,
         "weight_decay": 0.02,
         "schedule": "cosine",
         "save_every": 100_000,
