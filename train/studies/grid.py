@@ -1,6 +1,7 @@
 """What the studies on rendered faces share: one small network and recipe for everybody, three seeds, intervals.
 
-The network starts from `configs/train/tracing.yaml`, which knows where landmarks are and nothing of Action Units.
+Unless a study is about pre-training, the network starts from `configs/train/tracing.yaml`: it knows where landmarks are
+and nothing of Action Units.
 
 A study is a list of runs. Runs that are done are not done again, so that a study goes on where it was stopped.
 """
@@ -27,6 +28,7 @@ SEEDS = (0, 1, 2)
 AUS = ("AU01", "AU02", "AU04", "AU06", "AU09", "AU12", "AU25", "AU26", "AU43")  # that a small picture may show
 SCORES: tuple[tuple[Score, str], ...] = (("auc", f"Mean ROC-AUC of {len(AUS)} AUs"), ("f1", "Mean F1"))
 FOLDER = Path("runs") / "studies"
+RANDOM = EncoderConfig(backbone="light")
 START = EncoderConfig(backbone="light", weights="runs/tracing/light.safetensors")
 STILLS, ACTIVITIES = Path("runs") / "corpora" / "stills", Path("runs") / "corpora" / "activities"
 JITTER = Augmentation(size=48, jitter=(0.4, 0.4, 0.4, 0.0), jitter_p=1.0, grey_p=0, blur_p=0)

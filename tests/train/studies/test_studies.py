@@ -29,6 +29,7 @@ def corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return grid.small(out, seed, data, method, **changes, steps=steps, batch=batch)
 
     monkeypatch.setattr(grid, "FOLDER", tmp_path / "runs")
+    monkeypatch.setattr(grid, "START", grid.RANDOM)
     monkeypatch.setattr(clef, "_TEXTS", tmp_path / "texts.npz")
     for module in (clile, clp, clef):
         monkeypatch.setattr(module, "small", short)
