@@ -13,8 +13,8 @@ from rtau.errors import ModelError
 from rtau.models import Artifact, Card, load_artifact, sha256
 from rtau.structures import Float32, Picture
 
-_OURS = 0.75  # cosine from which two faces are one person, on validation people: docs/calibration.md
-_ARCFACE = 0.45  # the same for insightface's models, whose users report 0.35 to 0.5
+_ARCFACE = 0.45  # cosine from which two faces are one person; users of insightface's models report 0.35 to 0.5
+_STRICT = 0.75  # the same for a model of `python -m train export` that states none
 _SIDE = 112
 _TEMPLATE = (  # insightface's five points of a 112 px crop, at the mesh points: irises, nose tip, corners of the mouth
     (468, 38.7946, 52.1963),
@@ -40,7 +40,9 @@ def load_identity(model: str) -> IdentityModel:
     Raises ModelError when there is none.
     """
     if model == "default" or (Path(model) / "card.yaml").exists():
-        return IdentityModel(load_artifact(model, "identity"), "image", "embedding", _OURS)
+        artifact = load_artifact(model, "identity")
+        accept = _STRICT if artifact.card.accept is None else artifact.card.accept
+        return IdentityModel(artifact, "image", "embedding", accept)
     return _insightface(Path(model))
 
 

@@ -37,6 +37,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     outputs: dict[str, str]  # output name: shape and meaning
     aus: tuple[str, ...] = ()  # columns that the model estimates, in output order (role `au`)
     template: tuple[tuple[int, float, float], ...] = ()  # landmark index, x, y in crop pixels (roles `au`, `identity`)
+    accept: float | None = None  # cosine from which two faces are taken for one person (role `identity`)
     licence: str = "Apache-2.0"
     trained_on: tuple[Provenance, ...]
     command: str  # remakes the model
