@@ -38,6 +38,7 @@ class CudaDevice:
 
         self.index, self.place = index, f"cuda:{index}"
         torch.cuda.set_device(index)
+        self.label = f"{torch.cuda.get_device_name(index)} (cuda:{index})"
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")  # TF32: what is not convolution is little and needs no more
         pycuda.driver.init()
@@ -75,6 +76,13 @@ class CudaDevice:
         with torch.cuda.graph(graph, pool=stream.pool, stream=stream.torch):
             result = work()
         return graph.replay, result
+
+    def works(self) -> bool:
+        try:
+            torch.cuda.synchronize(self.index)  # an error that has broken the context is told again by every call
+        except Exception:
+            return False
+        return True
 
 
 @cache
