@@ -149,12 +149,13 @@ class Lane:
         inputs = {"image": image, **{name: there[:bucket] for name, (_, there) in self._others.items()}}
         network = self._model.at({name: tuple(value.shape) for name, value in inputs.items()})
         shapes: dict[str, tuple[int, ...]] = {}
+        device, stream, faces = self._device, self._stream, self._faces[1]
 
-        def work() -> Tensor:
-            self._device.crop(self._faces[1], image, self._stream)
+        def work() -> Tensor:  # knows no lane: in a cycle, graphs would end whenever, also while others are recorded
+            device.crop(faces, image, stream)
             outputs = network(inputs)
             shapes.update((name, tuple(value.shape[1:])) for name, value in outputs.items())
             return torch.cat([value.reshape(bucket, -1).float() for value in outputs.values()], dim=1)
 
-        launch, result = self._device.record(work, self._stream)
-        return _Graph(work, launch, result, self._device.pinned(tuple(result.shape), torch.float32), shapes)
+        launch, result = device.record(work, stream)
+        return _Graph(work, launch, result, device.pinned(tuple(result.shape), torch.float32), shapes)

@@ -1,5 +1,7 @@
 """Batches on their way through lanes, with the CPU in the place of the GPU."""
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import av
@@ -158,6 +160,18 @@ def test_after_an_error_nothing_is_under_way_any_more() -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         GPUNetwork(CARD, lanes, 4).faces([View(grey_picture(), looks(6, 128))], number=numbers(6))
     assert log == ["start a", "finish a"]
+
+
+def test_a_network_that_nobody_needs_any_more_is_gone_at_once() -> None:
+    lane = Lane(HostDevice(), Means(), 2)
+    GPUNetwork(CARD, [lane], 2).faces([View(grey_picture(), looks(2, 128))], number=numbers(2))
+    gone = weakref.ref(lane)
+    gc.disable()
+    try:
+        del lane
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_device_that_fails_for_good_is_named_with_the_cure() -> None:
