@@ -73,7 +73,8 @@ class CudaDevice:
         for _ in range(_WARM_UPS):
             work()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=stream.pool, stream=stream.torch):
+        # relaxed: what PyCUDA calls beside the launch, and what Python frees meanwhile, does not spoil the recording
+        with torch.cuda.graph(graph, stream.pool, stream.torch, capture_error_mode="relaxed"):
             result = work()
         return graph.replay, result
 
