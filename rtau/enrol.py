@@ -14,6 +14,7 @@ from rtau.errors import GalleryError
 from rtau.faces import Faces
 from rtau.identify import Identities, load_identity
 from rtau.persons import MIN_WEIGHT
+from rtau.pipeline import decoded
 from rtau.structures import Float32
 
 MIN_LOOKS = 4  # good views of a clip; one is enough of a photo
@@ -49,6 +50,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
 
 def enrol(config: PipelineConfig, source: SourceConfig) -> Enrolment:
     """Look at the one person of a clip or photo. Raises RtauError; GalleryError when the views do not serve."""
+    source = decoded(config, source)
     faces, aus = Faces(config), AUs(config)
     model = load_identity(config.persons.identity)
     identities = Identities(model, config)

@@ -49,6 +49,10 @@ class WorkerError(RtauError):
     exit_code = 9
 
 
+class LostDeviceError(WorkerError):
+    """The device failed under a process, which can compute nothing more and ends; a new process can."""
+
+
 class FeedError(RtauError):
     """The feed cannot be published or read: address taken or not allowed, keys missing, nobody there."""
 

@@ -1,7 +1,7 @@
 """model.onnx as a PyTorch module: what the GPU engines run, made from the one file that an artifact has.
 
 An artifact does not hold the weights a second time as a `torch.export` archive: loading one unpickles, and the wheel
-would double. The networks of rtau use few operators; each is one line here. Batch stays free.
+would double. The networks of rtau and of the papers use few operators; each is one line here. Batch stays free.
 """
 
 from collections.abc import Callable
@@ -105,6 +105,37 @@ def _conv(a: dict[str, Any]) -> Callable[..., Tensor]:
     return run
 
 
+def _max_pool(a: dict[str, Any]) -> Callable[..., Tensor]:
+    pads = a.get("pads", [0, 0, 0, 0])
+    if a.get("auto_pad", b"NOTSET") != b"NOTSET" or pads[:2] != pads[2:]:
+        raise ValueError("uneven padding")
+    strides, dilations, ceil = a.get("strides", 1), a.get("dilations", 1), bool(a.get("ceil_mode", 0))
+    return lambda x: F.max_pool2d(x, a["kernel_shape"], strides, pads[:2], dilations, ceil)
+
+
+def _pad(a: dict[str, Any]) -> Callable[..., Tensor]:
+    if a.get("mode", b"constant") != b"constant":
+        raise ValueError("other than with zeros")
+
+    def run(x: Tensor, pads: list[int]) -> Tensor:
+        ends = zip(pads[: x.dim()], pads[x.dim() :], strict=True)  # of the first axis first; PyTorch begins at the last
+        return F.pad(x, [pad for axis in reversed(list(ends)) for pad in axis])
+
+    return run
+
+
+def _layer_norm(a: dict[str, Any]) -> Callable[..., Tensor]:
+    def run(x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+        return F.layer_norm(_float(x), scale.shape, scale, bias, a.get("epsilon", 1e-5))
+
+    return run
+
+
+def _gelu(a: dict[str, Any]) -> Callable[..., Tensor]:
+    approximate = a.get("approximate", b"none").decode()
+    return lambda x: F.gelu(_float(x), approximate=approximate)
+
+
 def _gemm(a: dict[str, Any]) -> Callable[..., Tensor]:
     if a.get("transA", 0) or a.get("alpha", 1.0) != 1.0 or a.get("beta", 1.0) != 1.0:
         raise ValueError("a scaled or transposed product")
@@ -170,10 +201,20 @@ def _grid_sample(a: dict[str, Any]) -> Callable[..., Tensor]:
     return lambda x, grid: F.grid_sample(_float(x), _float(grid), "bilinear", padding, corners)
 
 
-def _slice(x: Tensor, starts: list[int], ends: list[int], axes: list[int], steps: list[int] | None = None) -> Tensor:
-    for start, end, axis, step in zip(starts, ends, axes, steps or [1] * len(starts), strict=True):
+def _slice(
+    x: Value, starts: list[int], ends: list[int], axes: list[int] | None = None, steps: list[int] | None = None
+) -> Value:
+    if isinstance(x, list):  # of a shape
+        return x[starts[0] : ends[0] : steps[0] if steps else 1]
+    for start, end, axis, step in zip(
+        starts, ends, axes or range(len(starts)), steps or [1] * len(starts), strict=True
+    ):
         x = x.movedim(axis, 0)[start : end if end < 2**31 else None : step].movedim(0, axis)
     return x
+
+
+def _expand(x: Tensor, shape: list[int]) -> Tensor:
+    return x.expand(torch.broadcast_shapes(x.shape, shape))  # type: ignore[no-untyped-call]
 
 
 def _squeeze(x: Tensor, axes: list[int]) -> Tensor:
@@ -201,15 +242,22 @@ _OPERATORS: dict[str, _Maker] = {
     "Div": _plain(lambda x, y: x / y),
     "Einsum": _einsum,
     "Exp": _plain(torch.exp),
-    "Expand": _plain(lambda x, shape: x.expand(shape)),
+    "Expand": _plain(_expand),
     "Gather": _gather,
     "GatherND": _gather_nd,
     "Gemm": _gemm,
+    "Gelu": _gelu,
     "GreaterOrEqual": _plain(lambda x, y: x >= y),
     "GridSample": _grid_sample,
+    "Identity": lambda a: lambda x: x,
+    "LayerNormalization": _layer_norm,
     "MatMul": _plain(torch.matmul),
     "Max": _plain(torch.maximum),
+    "MaxPool": _max_pool,
     "Mul": _plain(lambda x, y: x * y),
+    "Not": lambda a: torch.logical_not,
+    "Pad": _pad,
+    "Pow": _plain(lambda x, y: x**y),
     "ReduceL2": _reduce(lambda x, axes, keep: torch.linalg.vector_norm(x, dim=axes, keepdim=keep)),
     "ReduceMean": _reduce(lambda x, axes, keep: x.mean(axes, keepdim=keep)),
     "ReduceSum": _reduce(lambda x, axes, keep: x.sum(axes, keepdim=keep)),

@@ -40,6 +40,10 @@ def missing_for_cuda() -> str:
 
     if not torch.cuda.is_available():
         return f"PyTorch {torch.__version__} cannot use it; install a PyTorch built for its CUDA version (docs/gpu.md)"
+    try:
+        import pycuda.driver  # noqa: F401
+    except ImportError as error:
+        return f"PyCUDA cannot be loaded ({error}); build it beside the CUDA toolkit that is here (docs/gpu.md)"
     return ""
 
 

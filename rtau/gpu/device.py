@@ -38,6 +38,7 @@ class CudaDevice:
 
         self.index, self.place = index, f"cuda:{index}"
         torch.cuda.set_device(index)
+        self.label = f"{torch.cuda.get_device_name(index)} (cuda:{index})"
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")  # TF32: what is not convolution is little and needs no more
         pycuda.driver.init()
@@ -72,9 +73,17 @@ class CudaDevice:
         for _ in range(_WARM_UPS):
             work()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=stream.pool, stream=stream.torch):
+        # relaxed: what PyCUDA calls beside the launch, and what Python frees meanwhile, does not spoil the recording
+        with torch.cuda.graph(graph, stream.pool, stream.torch, capture_error_mode="relaxed"):
             result = work()
         return graph.replay, result
+
+    def works(self) -> bool:
+        try:
+            torch.cuda.synchronize(self.index)  # an error that has broken the context is told again by every call
+        except Exception:
+            return False
+        return True
 
 
 @cache

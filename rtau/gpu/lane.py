@@ -4,8 +4,8 @@ The network and the kernel are recorded once a batch size as a CUDA graph and la
 that needs of CUDA; tests put the CPU in its place.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rtau.engines import Arrays
+from rtau.errors import LostDeviceError
 from rtau.gpu.views import FACE, Packed, bucket_of
 
 Tensors = dict[str, Tensor]
@@ -37,6 +38,7 @@ class Device(Protocol):
     """What a lane needs of a GPU."""
 
     place: str  # as PyTorch names it
+    label: str  # for people
 
     def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Zeros in memory of this side that the GPU can copy from and to without help."""
@@ -51,6 +53,9 @@ class Device(Protocol):
 
     def record(self, work: Callable[[], Tensor], stream: Any) -> tuple[Callable[[], object], Tensor]:
         """Record `work` as one graph: the function that launches it, and the tensor it leaves its result in."""
+
+    def works(self) -> bool:
+        """Wait for everything; False when nothing runs in this process any more, as after an illegal access."""
 
 
 class _Graph(NamedTuple):
@@ -67,8 +72,9 @@ class Lane:
     def __init__(self, device: Device, model: Model, max_batch: int) -> None:
         self._device, self._model, self._max_batch = device, model, max_batch
         self._stream = device.stream()
-        self._faces = self._pair((max_batch * FACE.itemsize,), torch.uint8)
-        self._pixels = self._pair((1 << 20,), torch.uint8)
+        with self._working():
+            self._faces = self._pair((max_batch * FACE.itemsize,), torch.uint8)
+            self._pixels = self._pair((1 << 20,), torch.uint8)
         self._others: dict[str, tuple[Tensor, Tensor]] = {}
         self._graphs: dict[tuple[int, tuple[int, int]], _Graph] = {}
         self._flying: tuple[_Graph, int] | None = None
@@ -78,7 +84,7 @@ class Lane:
         assert self._flying is None
         count = len(packed.faces)
         bucket = bucket_of(count, self._max_batch)
-        with self._device.on(self._stream):
+        with self._working():
             self._upload(packed, bucket, others)
             if (bucket, size) not in self._graphs:
                 self._graphs[bucket, size] = self._record(bucket, size)
@@ -91,13 +97,29 @@ class Lane:
         """Wait for the batch; copies that the caller owns, first axis the crops."""
         assert self._flying is not None
         (graph, count), self._flying = self._flying, None
-        self._stream.synchronize()
+        with self._working():
+            self._stream.synchronize()
         rows, start, arrays = graph.host.numpy()[:count], 0, {}
         for name, shape in graph.outputs.items():
             end = start + int(np.prod(shape, dtype=int))
             arrays[name] = rows[:, start:end].copy().reshape(count, *shape)
             start = end
         return arrays
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """On the lane's stream. Raises LostDeviceError after an error that the device does not recover from."""
+        try:
+            with self._device.on(self._stream):
+                yield
+        except Exception as error:
+            if self._device.works():
+                raise
+            reason = str(error).partition("\n")[0]
+            raise LostDeviceError(
+                f"{self._device.label} failed ({reason}) and can be used again by a new process only; "
+                "if this comes back, look for Xid in the kernel's log, or use --device cpu"
+            ) from error
 
     def _pair(self, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Memory on this side, and its counterpart on the device."""
@@ -127,12 +149,13 @@ class Lane:
         inputs = {"image": image, **{name: there[:bucket] for name, (_, there) in self._others.items()}}
         network = self._model.at({name: tuple(value.shape) for name, value in inputs.items()})
         shapes: dict[str, tuple[int, ...]] = {}
+        device, stream, faces = self._device, self._stream, self._faces[1]
 
-        def work() -> Tensor:
-            self._device.crop(self._faces[1], image, self._stream)
+        def work() -> Tensor:  # knows no lane: in a cycle, graphs would end whenever, also while others are recorded
+            device.crop(faces, image, stream)
             outputs = network(inputs)
             shapes.update((name, tuple(value.shape[1:])) for name, value in outputs.items())
             return torch.cat([value.reshape(bucket, -1).float() for value in outputs.values()], dim=1)
 
-        launch, result = self._device.record(work, self._stream)
-        return _Graph(work, launch, result, self._device.pinned(tuple(result.shape), torch.float32), shapes)
+        launch, result = device.record(work, stream)
+        return _Graph(work, launch, result, device.pinned(tuple(result.shape), torch.float32), shapes)

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -11,12 +12,13 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from rtau.errors import RtauError, WorkerError
+from rtau.errors import LostDeviceError, RtauError, WorkerError
 from rtau.runtime.flow import Begin, End, Failed, Item, Ready, decode_control, decode_flow, encode, error_of
 from rtau.runtime.ring import Ring
 from rtau.runtime.worker import Clock, failure_of, free, reporting
 
 _ANSWER_S = 2.0
+_END_S = 2.0  # a process whose pipes are closed has ended by then; a GPU's memory takes its time
 
 
 class Work(NamedTuple):
@@ -69,6 +71,7 @@ class SharedStage:
         self._lock = threading.Lock()
         self._process: BaseProcess | None = None
         self._is_ready = False
+        self._failed: weakref.WeakKeyDictionary[BaseProcess, Failed] = weakref.WeakKeyDictionary()
         self.starts = 0
 
     @property
@@ -79,7 +82,8 @@ class SharedStage:
     def join(self, port: Port) -> BaseProcess:
         """Serve one chain more; returns the process that does. The caller closes its own copies of the connections."""
         with self._lock:
-            if self._process is None or self._process.exitcode is not None:
+            self._listen()
+            if self._process is None or self._process.exitcode is not None or self._process in self._failed:
                 self._start()
             assert self._process is not None
             try:
@@ -91,20 +95,20 @@ class SharedStage:
     def is_ready(self, process: BaseProcess) -> bool:
         """Whether the stage is built. Raises what it failed with; a death is for the caller to see."""
         with self._lock:
-            if self._process is process and not self._is_ready and self._control.poll():
-                self._is_ready = self._hear()
+            self._listen()
+            if (failed := self._failed.get(process)) is not None:
+                raise error_of(failed.error, failed.text)
             return self._process is process and self._is_ready
 
-    def failure(self, process: BaseProcess) -> RtauError:
-        """Why the process has ended."""
+    def failure(self, process: BaseProcess) -> RtauError | None:
+        """Why the process has ended, the same for all whom it served; None where it goes on."""
         with self._lock:
-            if process is self._process:
-                with contextlib.suppress(EOFError, OSError):
-                    while self._control.poll():
-                        message = decode_control(self._control.recv_bytes())
-                        if isinstance(message, Failed):
-                            return error_of(message.error, message.text)
-        return WorkerError(f"the {self.name} process {how_it_ended(process)}")
+            self._listen()
+            failed = self._failed.get(process)
+        if failed is not None:
+            return error_of(failed.error, failed.text)
+        process.join(_END_S)
+        return None if process.exitcode is None else WorkerError(f"the {self.name} process {how_it_ended(process)}")
 
     def stop_if_stuck(self) -> None:
         """Kill the process when it does not answer; the chains notice and begin anew."""
@@ -129,6 +133,7 @@ class SharedStage:
 
     def _start(self) -> None:
         if self._process is not None:
+            self._process.kill()  # it has ended, or says that it is about to
             self._control.close()
             self._intake.close()
         context = multiprocessing.get_context("spawn")
@@ -146,15 +151,22 @@ class SharedStage:
         control_there.close()
         intake_there.close()
 
+    def _listen(self) -> None:
+        """Take in what the process has said so far."""
+        if self._process is not None:
+            with contextlib.suppress(EOFError, OSError):
+                while self._control.poll():
+                    self._hear()
+
     def _hear(self) -> bool:
-        """Whether the process says that it is well; raises what it says it failed with."""
-        try:
-            message = decode_control(self._control.recv_bytes())
-        except (EOFError, OSError):
-            return False
+        """Take in one message; whether it says that the process is well."""
+        assert self._process is not None
+        message = decode_control(self._control.recv_bytes())
         if isinstance(message, Failed):
-            raise error_of(message.error, message.text)
-        return True
+            self._failed[self._process] = message
+        else:
+            self._is_ready = True
+        return self._process not in self._failed
 
 
 def how_it_ended(process: BaseProcess) -> str:
@@ -251,6 +263,8 @@ def _answer(name: str, stage: BatchStage, batch: list[tuple[_Served, Item]]) -> 
     begun = time.monotonic_ns()
     try:
         payloads = stage([chain.work(item) for chain, item in batch])
+    except LostDeviceError:  # no source's fault, and nothing else will go better: the process ends
+        raise
     except Exception as error:  # whatever it is, it must cost no more than the source that it comes from
         if len(batch) > 1:
             return [gone for one in batch for gone in _answer(name, stage, [one])]

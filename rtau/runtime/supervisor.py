@@ -213,11 +213,10 @@ class Supervisor:
             process.join(0.2)
             if process.exitcode not in (None, 0):
                 return WorkerError(f"the {name} process {how_it_ended(process)}")
+        failure = None
         if self._layout.shared is not None and self._last is not None:
-            self._last.join(0.2)
-            if self._last.exitcode is not None:
-                return self._layout.shared.failure(self._last)
-        return WorkerError("a process ended before its work was done")
+            failure = self._layout.shared.failure(self._last)
+        return failure or WorkerError("a process ended before its work was done")
 
     def close(self) -> None:
         """End every process and remove the shared memory; safe to call twice."""

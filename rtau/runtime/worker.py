@@ -228,7 +228,9 @@ class reporting:
         failed = failure_of(self._name, error)
         with contextlib.suppress(OSError):
             self._control.send_bytes(encode(failed))
-        sys.exit(1)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # at once: what libraries do at the end hangs or aborts where their device has failed
 
 
 def failure_of(name: str, error: BaseException) -> Failed:

@@ -16,7 +16,7 @@ from rtau.au import AUs
 from rtau.config import PersonsConfig, PipelineConfig, RuntimeConfig, SourceConfig
 from rtau.decode import Decode
 from rtau.enrol import Enrolment, enrol
-from rtau.errors import GalleryError
+from rtau.errors import DeviceError, GalleryError, SourceError
 from rtau.faces import Faces
 from rtau.messages import AUFrame
 from rtau.persons import Persons, Seen, occurrence_at
@@ -79,6 +79,30 @@ def untimed(frame: AUFrame) -> AUFrame:
 
 def names(frames: list[AUFrame]) -> list[str | None]:
     return [face.person_id for frame in frames for face in frame.faces]
+
+
+@pytest.mark.parametrize(("decoder", "gpu"), [("nvdec", 0), ("cpu", None)])
+def test_an_enrolment_decodes_as_the_configuration_says(
+    monkeypatch: pytest.MonkeyPatch, decoder: str, gpu: int | None
+) -> None:
+    """On a machine with a GPU; the networks run on the CPU here."""
+    asked: list[SourceConfig] = []
+
+    def opened(source: SourceConfig) -> Decode:
+        asked.append(source)
+        raise SourceError("enough")
+
+    monkeypatch.setattr("rtau.pipeline.on_gpu", lambda config: True)
+    monkeypatch.setattr("rtau.enrol.Decode", opened)
+    with pytest.raises(SourceError, match="enough"):
+        enrol(msgspec.structs.replace(ONE_PROCESS, decoder=decoder), SourceConfig(path="clip.mp4"))
+    assert [source.nvdec for source in asked] == [gpu]
+
+
+def test_an_enrolment_without_the_gpu_that_its_decoder_needs_is_refused() -> None:
+    config = msgspec.structs.replace(ONE_PROCESS, device="cpu", decoder="nvdec")
+    with pytest.raises(DeviceError, match="decoder nvdec: openvino-cpu runs, not a GPU; use decoder: cpu"):
+        enrol(config, SourceConfig(path="clip.mp4"))
 
 
 def test_an_enrolment_finds_the_person_and_the_resting_face(enrolment: Enrolment) -> None:

@@ -136,7 +136,7 @@ class WindowAttention(nn.Module):
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # (h, 49, 49)
         bias = bias.expand(count, -1, -1, -1)
         if shift:
-            bias = bias + _strangers(high, wide, shift).to(bias.device)[:, None]
+            bias = bias + _strangers(high, wide, shift, bias.device)[:, None]
         mixed: Tensor = scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1)[None].to(q.dtype))
         mixed = mixed.view(-1, count, self.heads, places, channels // self.heads).transpose(2, 3)
         out: Tensor = self.proj(mixed.reshape(-1, count, places, channels))
@@ -161,9 +161,12 @@ def _relative_positions() -> Tensor:
     return apart[0] * (2 * WINDOW - 1) + apart[1]
 
 
-def _strangers(high: int, wide: int, shift: int) -> Tensor:
-    """(windows, 49, 49): -100 where a shifted window joins places that are not neighbours, else 0."""
-    region = torch.zeros(1, high, wide, 1)
+def _strangers(high: int, wide: int, shift: int, device: torch.device) -> Tensor:
+    """(windows, 49, 49): -100 where a shifted window joins places that are not neighbours, else 0.
+
+    Made on the device: a recorded CUDA graph takes no copies from the host.
+    """
+    region = torch.zeros(1, high, wide, 1, device=device)
     for n, rows in enumerate((slice(-WINDOW), slice(-WINDOW, -shift), slice(-shift, None))):
         for m, columns in enumerate((slice(-WINDOW), slice(-WINDOW, -shift), slice(-shift, None))):
             region[:, rows, columns] = 3 * n + m

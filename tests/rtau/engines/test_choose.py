@@ -1,6 +1,9 @@
 """Which engine runs: nothing is chosen in silence, and what is missing is named with its cure."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -95,5 +98,21 @@ def test_pytorch_without_cuda_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe.shutil, "which", lambda name: "/usr/bin/nvcc")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert f"PyTorch {torch.__version__} cannot use it" in probe.missing_for_cuda()
+
+
+def test_a_pycuda_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    monkeypatch.setattr(probe, "find_spec", lambda name: name)
+    monkeypatch.setattr(probe.shutil, "which", lambda name: "/usr/bin/nvcc")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("pycuda", "pycuda.driver"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "pycuda").mkdir()
+    driver = tmp_path / "pycuda" / "driver.py"
+    driver.write_text("raise ImportError('libcuda.so.1: not found')")
+    (tmp_path / "pycuda" / "__init__.py").touch()
+    assert "PyCUDA cannot be loaded (libcuda.so.1: not found); build it beside" in probe.missing_for_cuda()
+    monkeypatch.setitem(sys.modules, "pycuda.driver", ModuleType("pycuda.driver"))
     assert probe.missing_for_cuda() == probe.missing_for_tensorrt() == ""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _THREADS = 256
+ILLEGAL_ACCESS = "CUDA error: an illegal memory access was encountered\nFor debugging consider …"  # as PyTorch says it
 
 
 @cache
@@ -54,12 +55,16 @@ class HostStream:
 
 
 class HostDevice:
-    """See rtau.gpu.lane.Device. `recorded` and `launched` count graphs."""
+    """See rtau.gpu.lane.Device. `recorded` and `launched` count graphs.
 
-    place = "cpu"
+    Graph number `fails_at` is not launched but fails; unless it `recovers`, everything fails from then on.
+    """
 
-    def __init__(self) -> None:
+    place, label = "cpu", "NVIDIA Host (cuda:0)"
+
+    def __init__(self, fails_at: int | None = None, *, recovers: bool = False) -> None:
         self.recorded = self.launched = 0
+        self._fails_at, self._recovers, self._failed = fails_at, recovers, False
 
     def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         return torch.zeros(tuple(shape), dtype=dtype)
@@ -67,8 +72,13 @@ class HostDevice:
     def stream(self) -> HostStream:
         return HostStream()
 
+    def works(self) -> bool:
+        return self._recovers or not self._failed
+
     @contextlib.contextmanager
     def on(self, stream: HostStream) -> Iterator[None]:
+        if not self.works():
+            raise RuntimeError(ILLEGAL_ACCESS)
         with torch.no_grad():
             yield
 
@@ -82,6 +92,9 @@ class HostDevice:
 
         def launch() -> None:
             self.launched += 1
+            if self.launched == self._fails_at:
+                self._failed = True
+                raise RuntimeError(ILLEGAL_ACCESS)
             result.copy_(work())
 
         return launch, result

@@ -1,5 +1,7 @@
 """Batches on their way through lanes, with the CPU in the place of the GPU."""
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import av
@@ -12,6 +14,7 @@ from rtau.align import region
 from rtau.crop import View
 from rtau.engines import Arrays
 from rtau.engines.cuda import CudaModel
+from rtau.errors import LostDeviceError
 from rtau.gpu.lane import Lane, Network
 from rtau.gpu.network import GPUNetwork, batches
 from rtau.gpu.views import Packed, bucket_of
@@ -157,6 +160,40 @@ def test_after_an_error_nothing_is_under_way_any_more() -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         GPUNetwork(CARD, lanes, 4).faces([View(grey_picture(), looks(6, 128))], number=numbers(6))
     assert log == ["start a", "finish a"]
+
+
+def test_a_network_that_nobody_needs_any_more_is_gone_at_once() -> None:
+    lane = Lane(HostDevice(), Means(), 2)
+    GPUNetwork(CARD, [lane], 2).faces([View(grey_picture(), looks(2, 128))], number=numbers(2))
+    gone = weakref.ref(lane)
+    gc.disable()
+    try:
+        del lane
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_device_that_fails_for_good_is_named_with_the_cure() -> None:
+    device = HostDevice(fails_at=3)
+    network = GPUNetwork(CARD, [Lane(device, Means(), 4) for _ in range(2)], 4)
+    view = View(grey_picture(), looks(9, 128))  # three batches: the last one fails while another is under way
+    with pytest.raises(LostDeviceError) as error:
+        network.faces([view], number=numbers(9))
+    assert str(error.value).startswith(
+        "NVIDIA Host (cuda:0) failed (CUDA error: an illegal memory access was encountered) and can be used again by"
+    )
+    assert "use --device cpu" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_error_that_the_device_recovers_from_costs_its_batches_only() -> None:
+    device = HostDevice(fails_at=2, recovers=True)
+    network = GPUNetwork(CARD, [Lane(device, Means(), 4) for _ in range(2)], 4)
+    view = View(grey_picture(), looks(7, 128))
+    with pytest.raises(RuntimeError, match="illegal memory access"):  # as it was said, out of memory for instance
+        network.faces([view], number=numbers(7))
+    assert (network.faces([view], number=numbers(7))["sum"] == numbers(7)[:, 0]).all()
 
 
 def test_every_lane_is_warmed_up_for_every_batch_size() -> None:

@@ -1,5 +1,8 @@
 """What only a GPU can show; `make test-gpu`. Needs neither OpenVINO nor PyAV, but where a test says so."""
 
+import os
+import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -165,6 +168,40 @@ def test_faces_and_aus_on_one_gpu() -> None:
     assert found.track_ids.tolist() == [1]
     assert 500 < found.boxes[0, 0] < found.boxes[0, 2] < 800
     assert np.isfinite(estimates.intensity).all()
+
+
+BREAKING = """
+import os
+from rtau.crop import View
+from rtau.errors import LostDeviceError
+from rtau.gpu.lane import Lane
+from rtau.gpu.views import Packed, pack
+from tests.rtau.gpu.test_on_gpu import Crops, device, face_picture, looks
+
+packed = pack([View(face_picture(), looks(1, 32))], (32, 32), (0.5,) * 3, (0.25,) * 3)
+placed = Packed.placed
+Packed.placed = lambda self, address: placed(self, 1 << 46)  # where there is no memory
+lane = Lane(device(), Crops(), 1)
+try:
+    lane.start(packed, (32, 32), {})
+    lane.finish()
+except LostDeviceError as error:
+    print(error, flush=True)
+os._exit(0)  # what PyTorch and PyCUDA do at the end needs the context
+"""
+
+
+def test_an_illegal_access_is_told_as_a_lost_device() -> None:
+    root = Path(__file__).parents[3]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", BREAKING], cwd=root, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert "(cuda:0) failed (" in done.stdout, done.stderr
+    assert "illegal memory access" in done.stdout
+    assert "use --device cpu" in done.stdout
 
 
 def test_tensorrt_gives_what_cuda_gives_and_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,6 +166,32 @@ def test_a_frame_that_makes_a_stage_raise_costs_a_restart_of_its_source(
     assert set(died) == {"faces: ZeroDivisionError: frame 10"}
 
 
+def test_a_lost_device_costs_a_fresh_process_and_no_frame_is_counted_twice(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtau.pipeline.on_gpu", lambda config: True)
+    monkeypatch.setattr("rtau.live.shared_aus", lambda config: SharedStage("faces_au", stages.losing_its_device, 0.0))
+    again: set[str] = set()
+
+    def hear(live: Live, message: Message) -> None:
+        if isinstance(message, Event) and message.kind == "source_back":
+            again.add(message.source_id)
+        if isinstance(message, AUFrame) and again == {"0", "1"}:
+            live.stop()
+
+    sources = [SourceConfig(path=str(clip), source_id=n, realtime=True, loop=True, policy="newest") for n in "01"]
+    live, heard = follow(sources, hear)
+    for name in "01":
+        died = [m.text for m in heard if isinstance(m, Event) and m.kind == "worker_restarted" and m.source_id == name]
+        assert set(died) == {"NVIDIA H100 (cuda:0) failed; use --device cpu"}
+        came = [frame.frame_index for frame in frames(heard, name)]
+        assert came == sorted(set(came))
+        assert live.counts[name].published == len(came)
+        assert live.counts[name].captured > came[-1]
+        last = [m for m in heard if isinstance(m, Health) and m.source_id == name][-1]
+        assert last.captured == last.published + last.dropped["busy"]
+
+
 def test_a_defect_in_following_a_source_ends_the_run_instead_of_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a defect")

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from rtau.errors import DamagedSourceError, ModelError
+from rtau.errors import DamagedSourceError, LostDeviceError, ModelError
 from rtau.runtime.flow import Item
 from rtau.runtime.shared import BatchStage, SharedStage, Work
 from rtau.runtime.supervisor import Layout, Supervisor
@@ -146,6 +146,20 @@ class Raising(Adding):
     def __call__(self, works: list[Work]) -> list[bytes]:
         if any(source == "a" and payload == b"3" for source, payload, _ in works):
             raise ZeroDivisionError("division by zero")
+        return super().__call__(works)
+
+
+class Losing(Adding):
+    """The device fails at a three from source `a`, and no batch has a second try."""
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    def __call__(self, works: list[Work]) -> list[bytes]:
+        assert not self._lost
+        self._lost = any(source == "a" and payload == b"3" for source, payload, _ in works)
+        if self._lost:
+            raise LostDeviceError("NVIDIA H100 (cuda:0) failed; use --device cpu")
         return super().__call__(works)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from rtau.errors import ModelError, RtauError, WorkerError
+from rtau.errors import LostDeviceError, ModelError, RtauError, WorkerError
 from rtau.runtime.shared import BatchStage, SharedStage
 from rtau.runtime.supervisor import Supervisor
 from tests.rtau.runtime import chains
@@ -79,6 +79,23 @@ def test_a_message_that_makes_it_raise_ends_its_own_chain_only(
     assert len(other.came) == 100
     assert stage.starts == 1
     assert "ZeroDivisionError" in capfd.readouterr().err  # the traceback is for the report
+
+
+def test_a_lost_device_ends_the_process_and_every_chain_hears_why(
+    shared: Callable[..., SharedStage], capfd: pytest.CaptureFixture[str]
+) -> None:
+    stage = shared(chains.Losing, max_wait_s=0.05)
+    other = Reader(chains.joined(stage, "b", MANY))
+    assert other.begun.wait(30)
+    bad = Reader(chains.joined(stage, "a", MANY))
+    for run in (bad, other):
+        assert run.ended() == "NVIDIA H100 (cuda:0) failed; use --device cpu"
+        assert isinstance(run.error, LostDeviceError)
+    assert [message.split(b"/")[0] for message in bad.came] == [b"a:0", b"a:1", b"a:2"]
+    again = Reader(chains.joined(stage, "b", partial(chains.Counting, 10)))
+    assert (again.ended(), len(again.came)) == ("", 10)
+    assert stage.starts == 2
+    assert capfd.readouterr().err == ""
 
 
 def test_its_death_ends_every_chain_and_the_next_one_starts_it_anew(shared: Callable[..., SharedStage]) -> None:
