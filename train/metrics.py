@@ -69,11 +69,43 @@ def resampled_f1(folds: list[tuple[NDArray[np.int64], NDArray[np.str_]]], draws:
         people, who = np.unique(subject, return_inverse=True)
         own = np.zeros((len(people), *counts.shape[1:]))
         np.add.at(own, who, counts)
-        rng = np.random.default_rng([_SEED, n])
-        times = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=draws)
-        drawn = np.tensordot(times.astype(np.float64), own, axes=1)  # (draws, N, 4)
+        drawn = np.tensordot(_times(len(people), n, draws), own, axes=1)  # (draws, N, 4)
         means.append(f1(drawn).mean(axis=1))
     return np.asarray(np.mean(means, axis=0))
+
+
+def resampled_auc(
+    folds: list[tuple[NDArray[np.floating], NDArray[np.int8], NDArray[np.str_]]], draws: int = 1000
+) -> Float:
+    """Mean ROC-AUC over AUs and folds, percent, (draws,), drawn like `resampled_f1`.
+
+    A fold is probability (F, N), occurrence (F, N) in {1, 0, -1 unknown} and subject (F,). AUs that a draw does not
+    show do not count in it.
+    """
+    means = []
+    for n, (probability, occurrence, subject) in enumerate(folds):
+        people, who = np.unique(subject, return_inverse=True)
+        times = _times(len(people), n, draws)
+        found = []
+        for said, truth in zip(probability.T, occurrence.T, strict=True):
+            rising = np.argsort(said, kind="stable")
+            rising = rising[truth[rising] >= 0]
+            starts = np.flatnonzero(np.diff(said[rising], prepend=-np.inf))  # of frames with one probability
+            weights = times[:, who[rising]]
+            present = np.add.reduceat(weights * (truth[rising] == 1), starts, axis=1)
+            absent = np.add.reduceat(weights * (truth[rising] == 0), starts, axis=1)
+            below = absent.cumsum(axis=1) - absent / 2  # absent frames with less, and half of those with as much
+            pairs = present.sum(axis=1) * absent.sum(axis=1)
+            with np.errstate(invalid="ignore"):
+                found.append(100 * (present * below).sum(axis=1) / np.where(pairs > 0, pairs, np.nan))
+        means.append(np.nanmean(found, axis=0))
+    return np.asarray(np.mean(means, axis=0))
+
+
+def _times(people: int, fold: int, draws: int) -> Float:
+    """(draws, people) how often each is drawn."""
+    rng = np.random.default_rng([_SEED, fold])
+    return rng.multinomial(people, np.full(people, 1 / people), size=draws).astype(np.float64)
 
 
 def interval(values: Float, level: float = 0.95) -> tuple[float, float]:

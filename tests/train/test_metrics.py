@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from train.metrics import confusion, interval, resampled_f1, scores
+from train.metrics import confusion, interval, resampled_auc, resampled_f1, scores
 
 
 def test_scores_of_a_worked_example() -> None:
@@ -38,3 +39,20 @@ def test_resampling_draws_whole_subjects_and_is_paired() -> None:
     np.testing.assert_array_equal(draws, resampled_f1([(counts, subject)]))  # a method differs from itself by nothing
     one = resampled_f1([(counts, np.full(400, "p"))])
     assert np.ptp(one) == pytest.approx(0)  # one person: nothing to draw
+
+
+def test_resampled_auc_is_sklearns_of_the_drawn_frames() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((300, 2)) < 0.3).astype(np.int8)
+    truth[:20, 1] = -1
+    said = np.round(rng.random((300, 2)) * 0.7 + 0.3 * (truth == 1), 1)  # many frames of one probability
+    subject = np.repeat([f"p{i:02d}" for i in range(30)], 10)
+    draws = resampled_auc([(said, truth, subject)], draws=50)
+    times = np.random.default_rng([0, 0]).multinomial(30, np.full(30, 1 / 30), size=50)
+    for k in (0, 17, 49):
+        rows = np.repeat(np.arange(300), np.repeat(times[k], 10))
+        expected = []
+        for a in range(2):
+            seen = rows[truth[rows, a] >= 0]
+            expected.append(100 * roc_auc_score(truth[seen, a], said[seen, a]))
+        assert draws[k] == pytest.approx(np.mean(expected))

@@ -89,7 +89,8 @@ def test_a_study_names_what_was_not_run_and_compares_pairs(tmp_path: Path, monke
     assert text.index("| components_b | 3 | 60.0 |") < text.index("| simclr | 3 | 40.0 |")
     (weights,) = [line for line in text.splitlines() if line.startswith("| weights w: B - A")]
     assert weights.startswith("| weights w: B - A | +10.0 | +")
-    assert "| yes | +0.9 |" in weights
+    assert "| yes | +10.0 |" in weights
+    assert weights.endswith("| +0.9 |")
     assert "| AUNCE (code) against SimCLR | not run |" in text
     study.write_plot(study.SYNTH, tmp_path / "study.png")
     assert cv2.imread(str(tmp_path / "study.png")) is not None
