@@ -38,6 +38,8 @@ SYNTH = Study(
     "Rendered faces, DISFA's occurrence rates, one training label in ten wrong",
     Path(__file__).parents[2] / "configs" / "train" / "synth",
     (
+        Comparison("WCE against what it starts from", "wce", "start"),
+        Comparison("AUNCE (code) against what it starts from", "aunce_official", "start"),
         Comparison("weights w: B - A", "components_b", "components_a", "+0.9"),
         Comparison("positive sampling: C - B", "components_c", "components_b", "+2.8"),
         Comparison("negative re-weighting: D - B", "components_d", "components_b", "+3.1"),

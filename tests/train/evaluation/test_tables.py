@@ -85,7 +85,7 @@ def test_a_study_names_what_was_not_run_and_compares_pairs(tmp_path: Path, monke
         config = read_config(study.SYNTH.folder / f"{name}.yaml")
         made(Path(config.out), config, f1, aus, right)
     text = study.markdown(study.SYNTH)
-    assert "Not run: aunce_official, aunce_paper, components_c, components_d, hcl, moco, supcon, wce." in text
+    assert "Not run: aunce_official, aunce_paper, components_c, components_d, hcl, moco, start, supcon, wce." in text
     assert text.index("| components_b | 3 | 60.0 |") < text.index("| simclr | 3 | 40.0 |")
     (weights,) = [line for line in text.splitlines() if line.startswith("| weights w: B - A")]
     assert weights.startswith("| weights w: B - A | +10.0 | +")
