@@ -1,6 +1,6 @@
 """What does pre-training on unlabelled clips give a linear probe, and what each of CLP's two signals?
 
-Pre-training from random weights: 512 clips of 64 rendered people, 8 frames at 5 a second, 800 steps of 64 pictures
+Pre-training from random weights: 512 clips of 64 rendered people, 8 frames at 5 a second, 500 steps of 64 pictures
 (SimCLR: of 64 pictures twice), AdamW with learning rate 0.002 for all. The probe (BatchNorm and a linear layer on the
 frozen backbone) learns from 1, 10 or 100 % of the stills of 128 people and is tested on 64 others. `random` is the
 untrained backbone with BatchNorm statistics of the same clips.
@@ -30,7 +30,7 @@ from train.studies.grid import (
 
 SHARES = (0.01, 0.1, 1.0)
 VARIANTS = ("random", "simclr", "temporal", "reconstruction", "both")
-_STEPS = 800
+_STEPS = 500
 
 
 class Cell(NamedTuple):

@@ -60,7 +60,7 @@ def small(out: str, seed: int, data: DataConfig, method: Any, **changes: Any) ->
         "augmentation": JITTER,
         "batch": 32,
         "epochs": 1,
-        "steps": 1000,
+        "steps": 600,
         "learning_rate": 1e-3,
         "weight_decay": 0.02,
         "schedule": "cosine",
