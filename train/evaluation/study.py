@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from train.metrics import Float, confusion, interval, resampled_auc, resampled_f1
 from train.runs.config import RunConfig, read_config
 from train.runs.report import mean, per_au
-from train.runs.run import OWN, PREDICTIONS, Result, read_results, read_run
+from train.runs.run import OWN, PREDICTIONS, Result, made_by, read_results, read_run
 
 WAY = "honest_selected"  # of evaluation: the linear probe, for all methods alike
 
@@ -65,13 +65,17 @@ class Entry(NamedTuple):
 
 
 def entries(study: Study) -> list[Entry]:
-    """The runs of a study that have at least one fold, best first."""
+    """The runs of a study, best first; of the folds that all of them have, so that all met the same people."""
+    done = {path.stem: read_config(path) for path in sorted(study.folder.glob("*.yaml"))}
+    done = {name: config for name, config in done.items() if made_by(config)}
+    results = {name: [r for r in read_results(Path(c.out)) if WAY in r.scores] for name, c in done.items()}
+    folds = [{result.fold for result in some} for some in results.values() if some]
+    shared = set.intersection(*folds) if folds else set()
     found = []
-    for path in sorted(study.folder.glob("*.yaml")):
-        config = read_config(path)
-        results = [result for result in read_results(Path(config.out)) if WAY in result.scores]
-        if results:
-            found.append(Entry(path.stem, config, results, *_draws(Path(config.out), results)))
+    for name, config in done.items():
+        some = [result for result in results[name] if result.fold in shared]
+        if some:
+            found.append(Entry(name, config, some, *_draws(Path(config.out), some)))
     return sorted(found, key=lambda entry: -mean(entry.results, WAY, "auc"))
 
 
@@ -85,7 +89,8 @@ def markdown(study: Study) -> str:
     if not runs:
         return "\n".join(lines)
     aus = [*per_au(runs[0].results, WAY, "auc")]
-    head = ["", "folds", "AUC", "95 %", "F1", "95 %", "accuracy", *(f"AU{int(au[2:])}, AUC" for au in aus), "run"]
+    head = ["", "folds", "AUC", "95 %", "F1", "95 %", "accuracy", *(f"AU{int(au[2:])}, AUC" for au in aus)]
+    head += ["alike", "silent", "run"]
     lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for entry in runs:
         shown = per_au(entry.results, WAY, "auc")
@@ -98,11 +103,14 @@ def markdown(study: Study) -> str:
             _range(entry.f1),
             f"{mean(entry.results, WAY, 'accuracy'):.1f}",
             *(f"{shown[au]:.0f}" if au in shown else "" for au in aus),
+            *(f"{np.mean([getattr(r, name) for r in entry.results]):.2f}" for name in ("alike", "silent")),
             read_run(Path(entry.config.out)).hash,
         ]
         lines.append("| " + " | ".join(cells) + " |")
     always = f"{mean(runs[0].results, WAY, 'always'):.1f}"
-    lines.append("| " + " | ".join(["always present", "", "50.0", "", always, "", "", *("" for _ in aus), ""]) + " |")
+    lines.append(
+        "| " + " | ".join(["always present", "", "50.0", "", always, "", "", *("" for _ in aus), "", "", ""]) + " |"
+    )
     first = runs[0]
     tested = sum(result.test_frames for result in first.results)
     lines += [
@@ -110,7 +118,8 @@ def markdown(study: Study) -> str:
         f"Linear probe, epoch chosen by training subjects set apart; {tested} test frames, their labels untouched. "
         f"{first.config.steps} steps of {first.config.batch} images, seed {first.config.seed}, "
         f"{first.results[0].device}. Intervals draw the test subjects anew; "
-        "they know nothing of other folds and seeds.",
+        "they know nothing of other folds and seeds. *alike*: mean cosine of two test frames' features of one AU; 1.00 "
+        "is collapse, and what a probe then reads are traces. *silent*: share of features that are all zero.",
         "",
     ]
     own = [f"{entry.name} {mean(entry.results, OWN, 'f1'):.1f}" for entry in runs if OWN in entry.results[0].scores]
@@ -121,7 +130,7 @@ def markdown(study: Study) -> str:
     place = {entry.name: entry for entry in runs}
     for asked in study.comparisons:
         one, other = place.get(asked.with_it), place.get(asked.without)
-        if one is None or other is None or len(one.results) != len(other.results):
+        if one is None or other is None:
             lines.append(f"| {asked.what} | not run | | | | | {asked.published} |")
             continue
         auc, f1 = (mean(one.results, WAY, what) - mean(other.results, WAY, what) for what in ("auc", "f1"))

@@ -20,7 +20,7 @@ def draw(out: Path, fold: str, plot: Path, frames: int) -> None:
     rows = np.random.default_rng(0).permutation(trained.fold.test)[:frames]
     fabric = Fabric(accelerator="auto", devices=1)
     fabric.to_device(trained.method)
-    features = look(trained.run.config, trained.data, np.sort(rows), trained.method, fabric).features.float().numpy()
+    features = look(trained.run.config, trained.data, np.sort(rows), trained.method, fabric).features.numpy()
     labels, aus = trained.data.corpus.occurrence[np.sort(rows)], trained.data.corpus.aus
     perplexity = min(30, (len(rows) - 1) // 3)
     lines = -(-len(aus) // _COLUMNS)

@@ -8,6 +8,8 @@ is reported. Both also report the last epoch.
 
 import copy
 import hashlib
+import math
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -28,12 +30,14 @@ from train.runs.method import Method
 Float = NDArray[np.float32]
 _FLOOR = 1e-3  # least probability in the loss, as in AUNCE's code
 _EVALUATED = 256  # frames at once
+_EPS = 1e-12  # units may vary by little
+_IN_MEMORY = 2**32  # bytes of features; more go to a file, which the system keeps in memory as far as there is room
 
 
 class Looked(NamedTuple):
     """What a network says of some rows."""
 
-    features: Tensor  # (F, N, C) or (F, D) float16
+    features: Tensor  # (F, N, C) or (F, D) float32: of features that hardly differ, rounding is what a probe would read
     own: Float | None  # (F, N) probabilities of the method's own head
 
 
@@ -43,7 +47,8 @@ class LinearProbe(nn.Module):
     def __init__(self, shape: torch.Size, aus: int, batch_norm: bool) -> None:
         super().__init__()
         width = shape[-1]
-        self.norm = nn.BatchNorm1d(width * (aus if len(shape) == 3 else 1)) if batch_norm else nn.Identity()
+        units = width * (aus if len(shape) == 3 else 1)
+        self.norm = nn.BatchNorm1d(units, eps=_EPS) if batch_norm else nn.Identity()
         self.weight = nn.Parameter(torch.empty(aus, width, 2).uniform_(-1, 1) * width**-0.5)
         self.bias = nn.Parameter(torch.zeros(aus, 2))
 
@@ -56,15 +61,41 @@ class LinearProbe(nn.Module):
 def look(config: RunConfig, data: Data, rows: Rows, method: Method, fabric: Fabric) -> Looked:
     """Features of centre crops, and the own head's probabilities where there is one, in evaluation mode."""
     method.eval()
-    features, own = list[Tensor](), list[Tensor]()
-    with torch.no_grad(), fabric.autocast():
+    features, own, done = torch.empty(0), list[Tensor](), 0
+    with torch.no_grad():
         for batch in test_batches(config, data, rows, _EVALUATED):
             images = fabric.to_device(batch.images[0])
-            features.append(method.features(images).half().cpu())
+            found = method.features(images).float().cpu()
+            if not done:
+                features = _room((len(rows), *found.shape[1:]), Path(config.out))
+            features[done : done + len(found)] = found
+            done += len(found)
             said = method.predict(images)
             if said is not None:
                 own.append(said.float().cpu())
-    return Looked(torch.cat(features), torch.cat(own).numpy() if own else None)
+    return Looked(features, torch.cat(own).numpy() if own else None)
+
+
+def collapse(features: Tensor) -> tuple[float, float]:
+    """Features (F, N, C) or (F, D) -> mean cosine of two frames' features of one AU, and share of vectors of zeros.
+
+    A contrastive loss may end with a cosine of 1: every frame has one and the same feature.
+    """
+    by_au = features if features.ndim == 3 else features[:, None]
+    length = by_au.norm(dim=-1)
+    unit = by_au / length.clamp(min=1e-12)[..., None]
+    shown = (length > 0).sum(dim=0)  # (N,)
+    pairs = (unit.sum(dim=0).square().sum(dim=-1) - shown) / (shown * (shown - 1)).clamp(min=1)
+    return float(pairs.mean()), float((length == 0).float().mean())
+
+
+def _room(shape: tuple[int, ...], folder: Path) -> Tensor:
+    """Float32 zeros of `shape`."""
+    size = math.prod(shape)
+    if 4 * size <= _IN_MEMORY:
+        return torch.zeros(shape)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".features-") as file:  # goes with the tensor
+        return torch.from_file(file.name, shared=True, size=size).view(shape)
 
 
 def honest(
@@ -86,13 +117,14 @@ def honest(
             yield seen[part], torch.from_numpy(labels[part.numpy()])
 
     probe, optimiser, loss = _prepared(config.probe, seen.shape, setting(config, data, fold).rates, fabric)
+    apart = torch.from_numpy(np.flatnonzero(chooses))
     outcome, chosen = _Outcome(data.corpus.occurrence[fold.test], labels[chooses]), probe
     for epoch in range(config.probe.epochs):
         probe.train()
         for features, own in batches(np.random.default_rng([config.seed, epoch])):
             if len(features) > 1 or not config.probe.batch_norm:
-                _step(probe, optimiser, loss, fabric.to_device(features.float()), fabric.to_device(own))
-        choosing = _said(probe, seen[torch.from_numpy(chooses)], fabric) if chooses.any() else None
+                _step(probe, optimiser, loss, fabric.to_device(features), fabric.to_device(own))
+        choosing = _said(probe, seen, fabric, apart) if len(apart) else None
         if outcome.take(_said(probe, tested.features, fabric), choosing):
             chosen = copy.deepcopy(probe)
     return outcome.named(), chosen.eval()
@@ -168,10 +200,12 @@ def _step(probe: LinearProbe, optimiser: torch.optim.Adam, loss: WeightedBCE, fe
     optimiser.step()
 
 
-def _said(probe: LinearProbe, features: Tensor, fabric: Fabric) -> Float:
+def _said(probe: LinearProbe, features: Tensor, fabric: Fabric, rows: Tensor | None = None) -> Float:
+    """Of all features, or of some rows of them."""
     probe.eval()
+    wanted = torch.arange(len(features)) if rows is None else rows
     with torch.no_grad():
-        parts = [probe(fabric.to_device(part.float())).cpu() for part in torch.split(features, 8192)]
+        parts = [probe(fabric.to_device(features[part])).cpu() for part in torch.split(wanted, 8192)]
     return torch.cat(parts).numpy()
 
 

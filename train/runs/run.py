@@ -7,6 +7,7 @@ OUT/foldK/network.safetensors, log.csv, curves.png, tensorboard/
 """
 
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +27,10 @@ from train.runs.config import RunConfig, run_hash
 from train.runs.data import Data, epoch_steps, expressions, load, setting, test_batches
 from train.runs.fit import NETWORK, fit
 from train.runs.method import Method
-from train.runs.probe import honest, kept_networks, look, official
+from train.runs.probe import Looked, collapse, honest, kept_networks, look, official
 
 RUN, RESULT, PREDICTIONS, PROBE = "run.json", "result.json", "predictions.npz", "probe.safetensors"
+_EVALUATION = timedelta(days=14)  # the other devices wait for it, while the first one evaluates
 OWN = "own"  # way of evaluation: the method's own head
 
 
@@ -51,6 +53,8 @@ class Result(msgspec.Struct, frozen=True):
     minutes: float  # of training
     device: str
     scores: dict[str, dict[str, list[float | None]]]  # way: score (train.metrics.Scores): one an AU, percent
+    alike: float | None = None  # mean cosine of two test frames' features of one AU: 1 is collapse
+    silent: float | None = None  # share of features that are all zero
     expressions: float | None = None  # top-1 accuracy in percent, of methods that tell them apart
 
 
@@ -69,7 +73,7 @@ def run(config: RunConfig) -> list[Result]:
         devices=config.devices,
         num_nodes=config.nodes,
         precision=config.precision,
-        strategy=DDPStrategy(forward_sync_buffers=False) if many else "auto",
+        strategy=DDPStrategy(forward_sync_buffers=False, timeout=_EVALUATION) if many else "auto",
     )
     fabric.launch()
     return [_fold(config, data, fold, fabric, out / fold.name, name) for fold in data.folds]
@@ -124,6 +128,16 @@ def read_results(out: Path) -> list[Result]:
     return [msgspec.json.decode(path.read_bytes(), type=Result) for path in sorted(out.glob(f"*/{RESULT}"))]
 
 
+def made_by(config: RunConfig) -> bool:
+    """Whether the run in `config.out` is of this very recipe, wherever its index and its ImageNet weights were."""
+    if not (Path(config.out) / RUN).exists():
+        return False
+    there = read_run(Path(config.out)).config
+    data = msgspec.structs.replace(there.data, index=config.data.index)
+    encoder = msgspec.structs.replace(there.encoder, weights=config.encoder.weights)
+    return run_hash(msgspec.structs.replace(there, data=data, encoder=encoder), "") == run_hash(config, "")
+
+
 def _claim(out: Path, name: str, config: RunConfig) -> None:
     """Note in `out` whose it is; another run's folder is refused."""
     if (out / RUN).exists():
@@ -150,7 +164,12 @@ def _fold(config: RunConfig, data: Data, fold: Fold, fabric: Fabric, folder: Pat
         name, fold.name, data.corpus.aus, len(fold.train), len(fold.test), round(minutes, 2), _device(fabric), {}
     )
     if fabric.is_global_zero:
-        said = _evaluate(config, data, fold, method, fabric, folder) if len(fold.test) and data.corpus.aus else {}
+        said = dict[str, NDArray[np.float32]]()
+        if len(fold.test) and data.corpus.aus:
+            tested = look(config, data, fold.test, method, fabric)
+            alike, silent = collapse(tested.features)
+            result = msgspec.structs.replace(result, alike=round(alike, 4), silent=round(silent, 4))
+            said = _evaluate(config, data, fold, method, fabric, folder, tested)
         truth, intensity = data.corpus.occurrence[fold.test], data.corpus.intensity[fold.test]
         for way, probability in said.items():
             result.scores[way] = _plain(scores(probability, truth, intensity))
@@ -167,10 +186,9 @@ def _fold(config: RunConfig, data: Data, fold: Fold, fabric: Fabric, folder: Pat
 
 
 def _evaluate(
-    config: RunConfig, data: Data, fold: Fold, method: Method, fabric: Fabric, folder: Path
+    config: RunConfig, data: Data, fold: Fold, method: Method, fabric: Fabric, folder: Path, tested: Looked
 ) -> dict[str, NDArray[np.float32]]:
     """Way of evaluation: probabilities (F, N) of the test frames."""
-    tested = look(config, data, fold.test, method, fabric)
     said = {OWN: tested.own} if tested.own is not None else {}
     if "honest" in config.probe.ways:
         found, classifier = honest(config, data, fold, method, fabric, tested)
@@ -178,7 +196,9 @@ def _evaluate(
         said |= {f"honest_{epoch}": probability for epoch, probability in found.items()}
     if "official" in config.probe.ways:
         best, last = -1.0, dict[str, NDArray[np.float32]]()
-        for network in [*kept_networks(folder), folder / NETWORK]:  # ends with the last one
+        last_kept = f"epoch_{config.epochs:03d}.safetensors"  # the same as NETWORK
+        kept = [path for path in kept_networks(folder) if config.steps or path.name != last_kept]
+        for network in [*kept, folder / NETWORK]:  # ends with the last one
             if network.exists():
                 method.net.load_state_dict(read_net(network))
             found = official(config, data, fold, method, fabric)

@@ -96,7 +96,7 @@ def _probes(configs: list[RunConfig]) -> list[float]:
 
 def _probe(config: RunConfig) -> float:
     _, data, fold, method, _ = read_trained(Path(config.out), "fold1")
-    seen = look(config, data, fold.test, method, Fabric(accelerator="cpu")).features.float().numpy()
+    seen = look(config, data, fold.test, method, Fabric(accelerator="cpu")).features.numpy()
     return identity_probe(seen, data.corpus.subject[fold.test])
 
 

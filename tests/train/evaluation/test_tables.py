@@ -24,7 +24,7 @@ def made(out: Path, config: RunConfig, f1: float, aus: tuple[str, ...] = AUS, ri
         name: [f1] * len(aus) for name in ("f1", "accuracy", "auc", "icc", "always")
     }
     for k in range(3):
-        result = Result("0a1b2c3d", f"fold{k + 1}", aus, 10, 90, 1.0, "CPU", {"honest_selected": scores})
+        result = Result("0a1b2c3d", f"fold{k + 1}", aus, 10, 90, 1.0, "CPU", {"honest_selected": scores}, 0.5, 0.0)
         folder = out / result.fold
         folder.mkdir()
         (folder / RESULT).write_bytes(msgspec.json.encode(result))
@@ -71,9 +71,12 @@ def test_a_run_stands_below_its_published_row(tmp_path: Path, monkeypatch: pytes
         rows = {(row["method"], row["column"]): row for row in csv.DictReader(file)}
     assert rows["AUNCE", "avg"] == {
         "method": "AUNCE", "column": "avg", "published": "66.10", "ours": "60.00", "difference": "-6.10",
-        "run": "0a1b2c3d",
+        "best_test": "", "run": "0a1b2c3d",
     }  # fmt: skip
     assert rows["MEGraph", "avg"]["ours"] == ""
+    made_otherwise = msgspec.structs.replace(config, epochs=1)
+    (Path(config.out) / RUN).write_bytes(msgspec.json.encode(Run("0a1b2c3d", made_otherwise, "")))
+    assert "changed recipe" in tables.markdown(table)
     tables.write_plot(table, tmp_path / "table.png")
     assert cv2.imread(str(tmp_path / "table.png")) is not None
 
