@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rtau.errors import ConfigError
 from train.data.corpora.augment import Augmentation
-from train.data.corpora.clips import of_clips, windows
+from train.data.corpora.clips import clips_of_tracks, windows
 from train.data.corpora.degrade import noisy, thinned
 from train.data.corpora.index import Corpus, CorpusError, Fold, folds, read_header, read_index
 from train.data.corpora.loading import Loaded, evaluation_batches, training_batches
@@ -107,9 +107,7 @@ def plan(config: RunConfig, data: Data, fold: Fold) -> Plan:
         return activities(rows, named, corpus.subject, kinds=how.activities, images=config.batch // how.activities)
     if how.kind == "expressions":  # each equally often
         return subject_balanced(rows, config.batch, corpus.text.get("expression", np.full(len(corpus.paths), "")))
-    clips = windows(corpus, rows, how.length, how.stride)
-    people = corpus.subject[clips[:, 0]]
-    return of_clips(subject_balanced(np.arange(len(clips)), config.batch, people), clips)
+    return clips_of_tracks(corpus, windows(corpus, rows, how.length, how.stride), config.batch)
 
 
 def epoch_steps(config: RunConfig, data: Data, fold: Fold) -> int:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from rtau.config import PipelineConfig, SourceConfig
@@ -23,7 +24,7 @@ from train.data.corpora.align import SIDE, face_transform
 from train.data.corpora.build import DONE, PICTURES, Reading, over_processes, recipe, save
 from train.data.corpora.index import Corpus, CorpusError, absent
 from train.data.corpora.pictures import VIDEOS
-from train.data.corpora.samplers import Plan
+from train.data.corpora.samplers import Plan, subject_balanced
 from train.data.corpora.sessions import Session, joined, numbered
 
 NAME = "clips"
@@ -131,9 +132,26 @@ def windows(corpus: Corpus, rows: NDArray[np.int64], length: int = 8, stride: in
     return np.array(found, dtype=np.int64).reshape(len(found), length)
 
 
-def of_clips(plan: Plan, clips: NDArray[np.int64]) -> Plan:
-    """A plan over clips out of one over their numbers: batches of (B, T) rows."""
-    return lambda rng: [clips[batch] for batch in plan(rng)]
+def clips_of_tracks(corpus: Corpus, clips: NDArray[np.int64], size: int) -> Plan:
+    """Batches of (B, T) rows, subjects equally often. An epoch is one random clip of every track: one pass over the
+    list of videos, as CLP counts; where there are fewer tracks than a batch has clips, several of each.
+
+    Raises ValueError when there is no clip.
+    """
+    if not len(clips):
+        raise ValueError("no track is long enough for a clip")
+    first = clips[:, 0]
+    tracks = np.unique(np.char.add(np.char.add(corpus.subject[first], "/"), corpus.session[first]), return_inverse=True)
+    order = np.argsort(tracks[1], kind="stable")
+    own = np.split(order, np.flatnonzero(np.diff(tracks[1][order])) + 1)
+    each = max(-(-size // max(len(own), 1)), 1)
+
+    def plan(rng: Generator) -> list[NDArray[np.int64]]:
+        chosen = np.concatenate([rng.choice(some, each) for some in own])
+        planned = subject_balanced(np.arange(len(chosen)), size, corpus.subject[first[chosen]])(rng)
+        return [clips[chosen[batch]] for batch in planned]
+
+    return plan
 
 
 def _session(who: str, session: str, frames: list[int], paths: list[str]) -> Session:

@@ -11,10 +11,10 @@ from tests.rtau.film import face_clip
 from tests.train.data.corpora.trees import bp4d, disfa, face, write_picture, write_text
 from tools.index_corpus import main
 from train.data.corpora.augment import AUNCE, CLP
-from train.data.corpora.clips import of_clips, windows
+from train.data.corpora.clips import clips_of_tracks, windows
 from train.data.corpora.index import folds, read_header, read_index
 from train.data.corpora.loading import evaluation_batches, training_batches
-from train.data.corpora.samplers import State, shuffle, subject_balanced
+from train.data.corpora.samplers import State, shuffle
 from train.synthesis.assets import assets_folder
 from train.synthesis.shards import RenderConfig, render_all
 
@@ -181,8 +181,7 @@ def test_faces_in_videos_become_tracks_and_clips(tmp_path: Path) -> None:
     ]
     found = windows(corpus, np.arange(len(corpus.paths)), length=4, stride=2)
     assert len(found) == 3 * 12
-    people = corpus.subject[found[:, 0]]
-    plan = of_clips(subject_balanced(np.arange(len(found)), 3, people), found)
+    plan = clips_of_tracks(corpus, found, 3)
     batch = next(training_batches(corpus, plan, State(0), CLP))
     assert tuple(batch.images.shape) == (2, 3, 4, 3, 224, 224)
     assert len(set(corpus.subject[batch.rows[:, 0]])) == 3

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.train.data.corpora.trees import made_up
-from train.data.corpora.clips import of_clips, windows
+from train.data.corpora.clips import clips_of_tracks, windows
 from train.data.corpora.samplers import Plan, State, activities, batches, label_aware, shuffle, subject_balanced
 
 CORPUS = made_up(20, 40)
@@ -105,7 +105,14 @@ def test_clips_are_consecutive_frames_of_one_session() -> None:
     assert {tuple(clip) for clip in found.tolist()} == {
         (0, 2, 4), (2, 4, 6), (4, 6, 8), *((10 + i, 12 + i, 14 + i) for i in range(6))
     }  # fmt: skip
-    plan = of_clips(subject_balanced(np.arange(len(found)), 2, corpus.subject[found[:, 0]]), found)
-    for batch in _epoch(plan):
+    plan = clips_of_tracks(corpus, found, 2)
+    seen = set[int]()
+    for seed in range(30):
+        (batch,) = plan(np.random.default_rng(seed))  # an epoch: one clip of each of two tracks
         assert batch.shape == (2, 3)
         assert corpus.subject[batch[0, 0]] != corpus.subject[batch[1, 0]]
+        seen |= set(batch[:, 0].tolist())
+    assert seen == set(found[:, 0].tolist())  # each clip has its turn
+    assert [len(batch) for batch in clips_of_tracks(corpus, found, 5)(np.random.default_rng(0))] == [5, 5]
+    with pytest.raises(ValueError, match="no track is long enough"):
+        clips_of_tracks(corpus, found[:0], 2)
