@@ -44,5 +44,5 @@ def _secret(path: Path, key: Path | None, *, create: bool) -> Secret:
         return Secret(passphrase=passphrase)
     chosen = key or own_key()
     if asked is None:
-        return Secret(key=make_key(chosen) if create else bytes(32))  # there is nothing to open
+        return Secret(key=make_key(chosen)) if create else Secret()  # there is nothing to open
     return Secret(key=read_key(chosen))

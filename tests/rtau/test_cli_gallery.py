@@ -107,6 +107,17 @@ def test_a_passphrase_is_asked_twice_for_a_new_gallery(run: Run, clip: Path, tmp
     assert run("gallery", "list", "--passphrase", input="one\n").output.endswith("alice\n")
 
 
+def test_a_run_makes_no_gallery_of_an_empty_file(run: Run, clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    path.touch()
+    refused = run("process", str(clip), "--gallery", "people.db", "--out", "aus.csv", "--quiet")
+    assert (refused.exit_code, refused.output.count("\n")) == (11, 1)
+    assert "people.db: is not a gallery; `rtau gallery enroll NAME CLIP` makes one" in refused.output
+    assert path.stat().st_size == 0
+    assert run("gallery", "enroll", "alice", str(clip)).exit_code == 0
+    assert run("gallery", "list").output == "alice\n"
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
