@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rtau import __version__, cli_feed, cli_gallery, cli_live
 from rtau.command import ask_passphrase, device_option, fail, gallery_options, known_errors
+from rtau.config import load_config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,7 +78,8 @@ def process(
         command=" ".join(["rtau", *sys.argv[1:]]),
     )
     if passphrase:
-        ask_passphrase()
+        with known_errors():
+            ask_passphrase(gallery or load_config(config).persons.gallery, key)
     console = Console(stderr=True, quiet=quiet, highlight=False)
     with known_errors(), _progress(console) as progress:
         summary = run_job(job, progress)

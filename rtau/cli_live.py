@@ -93,8 +93,6 @@ def stream(
     from rtau.live import Live
     from rtau.sinks.by_source import SourceTables
 
-    if passphrase:
-        ask_passphrase()
     with known_errors():
         given = _given(camera_names, addresses, size, fps, pixel_format, realtime, loop, policy)
         watched = None if file is None else SourcesFile(file)
@@ -107,6 +105,8 @@ def stream(
         faces = run.faces if max_faces is None else msgspec.structs.replace(run.faces, max_faces=max_faces)
         au = msgspec.structs.replace(run.au, landmarks=landmarks or run.au.landmarks)
         persons = with_gallery(run.persons, gallery, key)
+        if passphrase:
+            ask_passphrase(persons.gallery, key)
         run = msgspec.structs.replace(run, device=device or run.device, faces=faces, au=au, persons=persons)
         if run.persons.baseline == "two_pass":
             raise ConfigError("persons.baseline: two_pass needs a whole file; use online or off")
