@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live as Picture
 
 from rtau.capture import SYNTHETIC, SourceEntry, SourcesFile, cameras, check_names, open_source
-from rtau.command import ask_passphrase, device_option, fail, gallery_options, known_errors
+from rtau.command import ask_passphrase, command_line, device_option, fail, gallery_options, known_errors
 from rtau.config import Policy, load_config, with_gallery
 from rtau.errors import ConfigError, RtauError
 from rtau.feed.config import FeedConfig
@@ -116,7 +116,7 @@ def stream(
             curve=curve,
             insecure=insecure,
         )
-        several, command = len(entries) > 1 or watched is not None, " ".join(["rtau", *sys.argv[1:]])
+        several, command = len(entries) > 1 or watched is not None, command_line()
         console = Console(stderr=True, highlight=False, markup=False)
         with SourceTables(record, several=several, command=command, overwrite=overwrite) as tables:
             for source in sources:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from rtau.address import without_passwords
 from rtau.config import DEVICE_PATTERN
 from rtau.errors import GalleryError, RtauError
 
@@ -43,6 +44,11 @@ def known_errors() -> Iterator[None]:
     except BrokenPipeError:  # the reader of stdout has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+
+
+def command_line() -> str:
+    """What was typed, as tables keep it: without passwords."""
+    return " ".join(["rtau", *map(without_passwords, sys.argv[1:])])
 
 
 def gallery_options(command: Callable[..., None]) -> Callable[..., None]:
