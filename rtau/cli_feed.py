@@ -87,7 +87,8 @@ def record(
             for raw in _incoming(feed, feed.receive, count, timeout):
                 if raw is not None:
                     recorder.write(raw.topic.encode(), raw.payload, time.monotonic_ns())
-        click.echo(f"{recorder.messages} messages in {file}", err=True)
+        kept = f"{recorder.messages} messages in {file}" if recorder.messages else "no message came, nothing is written"
+        click.echo(kept, err=True)
 
 
 @click.command(name="replay")
