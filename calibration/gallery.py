@@ -69,7 +69,7 @@ class Gallery:
             self._connection = _connect(path)
         try:
             with _sqlite(path):
-                self._open(secret, identity_model)
+                self._open(secret, identity_model, create=create)
             self._version = self._data_version()
         except BaseException:
             self._connection.close()
@@ -149,16 +149,18 @@ class Gallery:
             self._connection.execute("delete from person where id = ?", (row,))
         self._shrink()
 
-    def _open(self, secret: Secret, identity_model: str | None) -> None:
+    def _open(self, secret: Secret, identity_model: str | None, *, create: bool) -> None:
         if _version(self._connection) == 0:
-            if identity_model is None:
-                raise CalibrationError(f"{self.path}: is not a gallery, or one without persons")
+            if not create or identity_model is None:
+                raise CalibrationError(f"{self.path}: is not a gallery; `rtau gallery enroll NAME CLIP` makes one")
             with self._writing():
                 if _version(self._connection) == 0:  # nobody else was quicker
                     self._create(secret, identity_model)
         if _version(self._connection) != _FORMAT:
             raise CalibrationError(f"{self.path}: was made by another version of rtau; export and import its persons")
         salt, by_passphrase, head = self._connection.execute("select salt, passphrase, head from gallery").fetchone()
+        with contextlib.suppress(PermissionError):
+            self.path.chmod(0o600)  # also where a copy lost it
         self._seal, self._salt = _unlock(self.path, secret, salt, bool(by_passphrase)), bytes(salt)
         try:
             plain = self._seal.open(head, b"head" + self._salt)
@@ -270,8 +272,6 @@ def _touch(path: Path) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Readers and writers alike may have to undo what a killed process left half-done, so all open for writing."""
-    with contextlib.suppress(PermissionError):
-        path.chmod(0o600)  # also where a copy lost it
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_WAIT_S, isolation_level=None)
     connection.execute("pragma secure_delete = on")
     connection.execute("pragma temp_store = memory")
@@ -279,7 +279,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("pragma user_version").fetchone()[0])
+    """Of the gallery; 0 where nothing is in the file yet. A database of somebody else is none."""
+    tables = {name for (name,) in connection.execute("select name from sqlite_master")}
+    if tables and not {"gallery", "person"} <= tables:
+        raise sqlite3.DatabaseError("another program's database")
+    return int(connection.execute("pragma user_version").fetchone()[0]) if tables else 0
 
 
 @contextlib.contextmanager

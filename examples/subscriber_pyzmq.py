@@ -13,9 +13,10 @@ while True:
     topic, payload = feed.recv_multipart()
     frame = msgpack.unpackb(payload)
     for face in frame["faces"]:
+        shown = face.get("calibrated") or face["intensity"]  # relative to the resting face, once that is known
         present = [
             f"{au}={probability:.2f}"
-            for au, probability, intensity in zip(frame["aus"], face["occurrence"], face["intensity"], strict=True)
+            for au, probability, intensity in zip(frame["aus"], face["occurrence"], shown, strict=True)
             if probability >= 0.5 and intensity >= 1
         ]
         print(frame["source_id"], f"{frame['time_s']:.3f}", "face", face["track_id"], *present, flush=True)

@@ -1,7 +1,6 @@
 """The commands. They parse, call one function and print; known errors become one line and an exit code."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rtau import __version__, cli_feed, cli_gallery, cli_live
-from rtau.command import ask_passphrase, device_option, fail, gallery_options, known_errors
+from rtau.command import ask_passphrase, command_line, device_option, fail, gallery_options, known_errors
+from rtau.config import load_config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,10 +74,11 @@ def process(
         key=key,
         two_pass=two_pass,
         overwrite=overwrite,
-        command=" ".join(["rtau", *sys.argv[1:]]),
+        command=command_line(),
     )
     if passphrase:
-        ask_passphrase()
+        with known_errors():
+            ask_passphrase(gallery or load_config(config).persons.gallery, key)
     console = Console(stderr=True, quiet=quiet, highlight=False)
     with known_errors(), _progress(console) as progress:
         summary = run_job(job, progress)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-import msgspec
 from rich.console import Console
 from rich.live import Live
 
@@ -18,7 +17,7 @@ from rtau.feed.config import FeedConfig
 from rtau.feed.keys import new_keys
 from rtau.feed.recording import Recorder, replay
 from rtau.feed.watch import View, lines
-from rtau.feed.wire import DEFAULT_ENDPOINT, AnyMessage, printable, to_plain
+from rtau.feed.wire import DEFAULT_ENDPOINT, AnyMessage, printable, to_json
 from rtau.signals import stop_signals
 
 _MOMENT_S = 0.1  # between two pictures of the terminal view
@@ -88,7 +87,8 @@ def record(
             for raw in _incoming(feed, feed.receive, count, timeout):
                 if raw is not None:
                     recorder.write(raw.topic.encode(), raw.payload, time.monotonic_ns())
-        click.echo(f"{recorder.messages} messages in {file}", err=True)
+        kept = f"{recorder.messages} messages in {file}" if recorder.messages else "no message came, nothing is written"
+        click.echo(kept, err=True)
 
 
 @click.command(name="replay")
@@ -145,11 +145,9 @@ def _print_json(messages: Iterator[Raw | None]) -> None:
     for raw in messages:
         if raw is not None:
             try:
-                content = to_plain(raw.payload)
+                click.echo(to_json(raw.topic, raw.payload))
             except FeedError as error:
-                click.echo(f"{printable(raw.topic)}: skipped: {error}", err=True)
-                continue
-            click.echo(msgspec.json.encode({"topic": raw.topic, "message": content}))
+                click.echo(printable(f"{raw.topic}: skipped: {error}"), err=True)
 
 
 def _show(messages: Iterator[AnyMessage | None], feed: Subscription, view: View, console: Console) -> None:

@@ -46,7 +46,8 @@ def _on_gallery(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def on_place(*, path: Path, key: Path | None, passphrase: bool, **others: object) -> None:
         if passphrase:
-            ask_passphrase(twice=not path.exists())
+            with known_errors():
+                ask_passphrase(path, key)
         command(_Place(path, key), **others)
 
     return on_place

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live as Picture
 
 from rtau.capture import SYNTHETIC, SourceEntry, SourcesFile, cameras, check_names, open_source
-from rtau.command import ask_passphrase, device_option, fail, gallery_options, known_errors
+from rtau.command import ask_passphrase, command_line, device_option, fail, gallery_options, known_errors
 from rtau.config import Policy, load_config, with_gallery
 from rtau.errors import ConfigError, RtauError
 from rtau.feed.config import FeedConfig
@@ -93,8 +93,6 @@ def stream(
     from rtau.live import Live
     from rtau.sinks.by_source import SourceTables
 
-    if passphrase:
-        ask_passphrase()
     with known_errors():
         given = _given(camera_names, addresses, size, fps, pixel_format, realtime, loop, policy)
         watched = None if file is None else SourcesFile(file)
@@ -107,6 +105,8 @@ def stream(
         faces = run.faces if max_faces is None else msgspec.structs.replace(run.faces, max_faces=max_faces)
         au = msgspec.structs.replace(run.au, landmarks=landmarks or run.au.landmarks)
         persons = with_gallery(run.persons, gallery, key)
+        if passphrase:
+            ask_passphrase(persons.gallery, key)
         run = msgspec.structs.replace(run, device=device or run.device, faces=faces, au=au, persons=persons)
         if run.persons.baseline == "two_pass":
             raise ConfigError("persons.baseline: two_pass needs a whole file; use online or off")
@@ -116,7 +116,7 @@ def stream(
             curve=curve,
             insecure=insecure,
         )
-        several, command = len(entries) > 1 or watched is not None, " ".join(["rtau", *sys.argv[1:]])
+        several, command = len(entries) > 1 or watched is not None, command_line()
         console = Console(stderr=True, highlight=False, markup=False)
         with SourceTables(record, several=several, command=command, overwrite=overwrite) as tables:
             for source in sources:

@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 
 import click
 
+from rtau.address import without_passwords
 from rtau.config import DEVICE_PATTERN
-from rtau.errors import RtauError
+from rtau.errors import GalleryError, RtauError
 
 
 def device_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -45,6 +46,11 @@ def known_errors() -> Iterator[None]:
         raise SystemExit(0) from None
 
 
+def command_line() -> str:
+    """What was typed, as tables keep it: without passwords."""
+    return " ".join(["rtau", *map(without_passwords, sys.argv[1:])])
+
+
 def gallery_options(command: Callable[..., None]) -> Callable[..., None]:
     """--gallery, --key and --passphrase of the commands that recognise persons."""
     path: Any = click.Path(path_type=Path)
@@ -63,8 +69,20 @@ def gallery_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def ask_passphrase(*, twice: bool = False) -> None:
-    """Into the environment of this process and of its children, where the gallery looks for it."""
-    from rtau.gallery import PASSPHRASE
+def ask_passphrase(gallery: str | Path | None, key: Path | None) -> None:
+    """Into the environment of this process and of its children, where the gallery looks for it.
 
-    os.environ[PASSPHRASE] = click.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
+    Raises UsageError where no passphrase can count, and GalleryError for a gallery that has a key file.
+    """
+    from calibration.gallery import needs_passphrase
+    from rtau.gallery import PASSPHRASE, gallery_errors
+
+    if key is not None:
+        raise click.UsageError("--passphrase and --key (or $RTAU_GALLERY_KEY) exclude each other")
+    if gallery is None:
+        raise click.UsageError("--passphrase opens a gallery; name it with --gallery")
+    with gallery_errors():
+        needed = needs_passphrase(Path(gallery))
+    if needed is False:
+        raise GalleryError(f"{gallery}: was made with a key file, not with a passphrase; leave out --passphrase")
+    os.environ[PASSPHRASE] = click.prompt("Passphrase", hide_input=True, confirmation_prompt=needed is None, err=True)

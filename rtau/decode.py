@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import re
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,6 +17,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from rtau.address import without_passwords
 from rtau.config import SourceConfig
 from rtau.errors import DamagedSourceError, DeviceError, SourceError
 from rtau.messages import SourceInfo
@@ -54,7 +54,7 @@ class Decode:
 
     def __init__(self, source: SourceConfig) -> None:
         self._source = source
-        self._label = _without_password(source.path)
+        self._label = without_passwords(source.path)
         self._first: tuple[str, int, int] | None = None  # format name and size that all frames are brought to
         self._open()
         self._ahead += self._up_to_the_first()
@@ -320,7 +320,3 @@ def _plane(frame: VideoFrame, i: int, bits: int) -> Plane:
 def _quarter_turns(degrees: float) -> Literal[0, 90, 180, 270]:
     turns: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
     return turns[round(degrees / 90) % 4]  # cameras turn by right angles only
-
-
-def _without_password(path: str) -> str:
-    return re.sub(r"(?<=://)[^/@]*@", "", path)

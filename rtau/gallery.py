@@ -12,7 +12,8 @@ from calibration.gallery import Gallery, Secret, needs_passphrase
 from calibration.sealing import make_key, read_key
 from rtau.errors import GalleryError
 
-PASSPHRASE = "RTAU_GALLERY_PASSPHRASE"  # environment: processes of a run inherit it, and no list of processes shows it
+# In the environment: processes of a run inherit it, and of other users only root can read it, unlike an argument.
+PASSPHRASE = "RTAU_GALLERY_PASSPHRASE"
 
 
 def own_key() -> Path:
@@ -44,5 +45,5 @@ def _secret(path: Path, key: Path | None, *, create: bool) -> Secret:
         return Secret(passphrase=passphrase)
     chosen = key or own_key()
     if asked is None:
-        return Secret(key=make_key(chosen) if create else bytes(32))  # there is nothing to open
+        return Secret(key=make_key(chosen)) if create else Secret()  # there is nothing to open
     return Secret(key=read_key(chosen))

@@ -21,7 +21,7 @@ BaselineMode = Literal["off", "online", "two_pass"]  # nothing calibrated; as kn
 class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the container says of the source; unknown values are None."""
 
-    name: str  # file name without folders
+    name: str  # file name without folders, or host of an address (rtau.address)
     width: int  # pixels as displayed, after rotation
     height: int
     codec: str

@@ -7,6 +7,7 @@ All numbers are little-endian, all times nanoseconds. A recording that breaks of
 """
 
 import contextlib
+import io
 import os
 import struct
 import time
@@ -34,28 +35,30 @@ class Recorded(NamedTuple):
 
 
 class Recorder:
-    """Writes a new recording; every message is in the file when `write` returns. Raises OutputError."""
+    """Writes a new recording; every message is in the file when `write` returns. Raises OutputError.
+
+    The file is made, or replaced, by the first message: when none comes, nothing has changed.
+    """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
-        self._path = path
+        self._path, self._overwrite = path, overwrite
         self.messages = 0
+        self._file: io.FileIO | None = None
         self._end = 0  # of the last whole message
-        try:
-            self._file = open(path, "wb" if overwrite else "xb", buffering=0)  # noqa: SIM115
-        except FileExistsError as error:
-            raise OutputError(f"{path}: exists already; use --overwrite to replace it") from error
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); write elsewhere") from error
-        self._append(_HEADER.pack(_MAGIC, _VERSION, 0, time.monotonic_ns(), time.time_ns()))
+        self._header = _HEADER.pack(_MAGIC, _VERSION, 0, time.monotonic_ns(), time.time_ns())
+        _check(path, overwrite)
 
     def write(self, topic: bytes, payload: bytes, t_ns: int) -> None:
         """Add one message that arrived at `t_ns`."""
-        self._append(_MESSAGE.pack(len(topic), len(payload), t_ns) + topic + payload)
+        if self._file is None:
+            self._file = self._open()
+            self._append(self._file, self._header)
+        self._append(self._file, _MESSAGE.pack(len(topic), len(payload), t_ns) + topic + payload)
         self.messages += 1
 
     def close(self) -> None:
         """Also when a write was broken off: only whole messages stay."""
-        if not self._file.closed:
+        if self._file is not None and not self._file.closed:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file.fileno(), self._end)
             self._file.close()
@@ -68,17 +71,35 @@ class Recorder:
     ) -> None:
         self.close()
 
-    def _append(self, data: bytes) -> None:
+    def _open(self) -> io.FileIO:
+        try:
+            return io.FileIO(self._path, "w" if self._overwrite else "x")
+        except OSError as error:  # the check was before the first message, and much may have happened since
+            raise OutputError(f"{self._path}: cannot be written ({error.strerror}); write elsewhere") from error
+
+    def _append(self, file: io.FileIO, data: bytes) -> None:
         rest = memoryview(data)
         try:
             while rest:
-                rest = rest[self._file.write(rest) :]
+                rest = rest[file.write(rest) :]
         except OSError as error:
             self.close()
             raise OutputError(
                 f"{self._path}: cannot be written ({error.strerror}); {self.messages} messages are kept"
             ) from error
         self._end += len(data)
+
+
+def _check(path: Path, overwrite: bool) -> None:
+    """Whether a recording can be made there. Raises OutputError."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it or write elsewhere")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; use --overwrite to replace it")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"{path}: is write-protected; write elsewhere")
 
 
 def read_recording(path: Path) -> Iterator[Recorded]:

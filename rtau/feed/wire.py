@@ -1,5 +1,6 @@
 """Messages to bytes and back: topic, then one payload in MessagePack or JSON."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any, Literal
@@ -69,12 +70,19 @@ def decode(topic: str, payload: bytes) -> AnyMessage:
     return message
 
 
-def to_plain(payload: bytes) -> Any:
-    """The content of a payload of either encoding as maps and lists. Raises FeedError."""
+def to_json(topic: str, payload: bytes) -> str:
+    """A message of either encoding as one line of JSON, unable to command the terminal.
+
+    Raises FeedError for bytes that cannot be decoded, and for what JSON does not have, such as a null key.
+    """
     try:
-        return (msgspec.json if payload[:1] == b"{" else msgspec.msgpack).decode(payload)
-    except _BAD as error:
-        raise FeedError(f"a message cannot be decoded: {error}") from error
+        content = (msgspec.json if payload[:1] == b"{" else msgspec.msgpack).decode(payload)
+        text = msgspec.json.encode({"topic": topic, "message": content}).decode()
+    except (*_BAD, TypeError) as error:
+        raise FeedError(f"a message cannot be shown as JSON: {error}") from error
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() else json.dumps(mark)[1:-1] for mark in text)
 
 
 class _Schema(msgspec.Struct):

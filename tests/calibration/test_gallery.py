@@ -87,6 +87,36 @@ def test_another_file_is_no_gallery(tmp_path: Path, content: bytes) -> None:
         Gallery(tmp_path / "no" / "where.db", SECRET, MODEL, create=True)
 
 
+@pytest.mark.parametrize("version", [0, 1, 77])
+def test_a_database_of_another_program_stays_as_it_is(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "history.db"
+    with sqlite3.connect(path) as raw:
+        raw.execute("create table visits (address text)")
+        raw.execute(f"pragma user_version = {version}")
+    raw.close()
+    path.chmod(0o644)
+    before = path.read_bytes()
+    for create in (False, True):
+        with pytest.raises(CalibrationError, match=r"history.db: is not a gallery, .*another program's database"):
+            Gallery(path, SECRET, MODEL, create=create)
+    with pytest.raises(CalibrationError, match="is not a gallery"):
+        needs_passphrase(path)
+    assert path.read_bytes() == before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_only_create_makes_a_gallery_of_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    path.touch(0o644)
+    with pytest.raises(CalibrationError, match="is not a gallery; `rtau gallery enroll NAME CLIP` makes one"):
+        Gallery(path, SECRET, MODEL)
+    assert path.stat().st_size == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    gallery(path, "alice").close()
+    assert names(path) == ["alice"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_what_is_forgotten_is_in_no_file_any_more(tmp_path: Path) -> None:
     path = tmp_path / "people.db"
     with gallery(path, "alice", "bob", "carol") as opened:

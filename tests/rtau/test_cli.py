@@ -1,11 +1,15 @@
 """The command as a user meets it: bad input gives one line, the documented exit code, and nothing left behind."""
 
+import contextlib
 import csv
+import functools
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +71,22 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The files of a folder over HTTP; yields host and port."""
+
+    class Silent(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 def wait_for_rows(folder: Path) -> None:
     """Until the temporary table has begun to fill."""
     deadline = time.monotonic() + 60
@@ -93,6 +113,23 @@ def test_a_clip_gives_a_table_and_its_sidecar(clip: Path, tmp_path: Path) -> Non
     meta = json.loads((tmp_path / "aus.csv.meta.json").read_text())
     assert (meta["state"], meta["counts"]["frames"], meta["counts"]["dropped"]) == ("complete", 30, 0)
     assert "30 frames, 30 faces in 1 tracks, dropped 0" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["aus.csv", "aus.parquet"])
+def test_no_table_keeps_a_password(
+    clip: Path, tmp_path: Path, one_process: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with served(clip.parent) as place:
+        address = f"http://anna:secret@{place}/{clip.name}?token=secret"
+        arguments = [address, "--out", str(tmp_path / name), "--config", str(one_process)]
+        monkeypatch.setattr(sys, "argv", ["rtau", "process", *arguments])
+        result = rtau(*arguments)
+    assert result.exit_code == 0, result.stderr
+    meta = json.loads((tmp_path / f"{name}.meta.json").read_text())
+    assert meta["source"]["name"] == place
+    assert meta["command"].startswith(f"rtau process http://{place} --out ")
+    for written in tmp_path.iterdir():
+        assert b"secret" not in written.read_bytes()
 
 
 def test_csv_on_stdout_is_only_the_table(clip: Path, one_process: Path) -> None:

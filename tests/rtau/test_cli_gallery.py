@@ -24,6 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("RTAU_GALLERY_PASSPHRASE", raising=False)
     monkeypatch.delenv("RTAU_GALLERY", raising=False)
+    monkeypatch.delenv("RTAU_GALLERY_KEY", raising=False)
 
     def invoke(*args: str, input: str | None = None) -> Result:
         result = CliRunner().invoke(main, args, input=input)
@@ -105,6 +106,56 @@ def test_a_passphrase_is_asked_twice_for_a_new_gallery(run: Run, clip: Path, tmp
     assert typo.exit_code == 0, typo.output
     assert not (tmp_path / "config").exists()
     assert run("gallery", "list", "--passphrase", input="one\n").output.endswith("alice\n")
+
+
+GALLERY_COMMANDS = [
+    ("gallery", "list"),
+    ("gallery", "enroll", "alice", "clip.mp4"),
+    ("process", "clip.mp4", "--out", "aus.csv", "--gallery", "people.db"),
+    ("stream", "--source", "synthetic", "--gallery", "people.db"),
+]
+
+
+@pytest.mark.parametrize("args", GALLERY_COMMANDS, ids=" ".join)
+def test_a_passphrase_and_a_key_exclude_each_other(
+    run: Run, tmp_path: Path, args: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "Error: --passphrase and --key (or $RTAU_GALLERY_KEY) exclude each other\n"
+    named = run(*args, "--passphrase", "--key", "my.key", input="one\none\n")
+    assert (named.exit_code, named.output.endswith(said)) == (2, True)
+    monkeypatch.setenv("RTAU_GALLERY_KEY", "my.key")
+    from_environment = run(*args, "--passphrase", input="one\none\n")
+    assert (from_environment.exit_code, from_environment.output.endswith(said)) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("args", GALLERY_COMMANDS, ids=" ".join)
+def test_no_passphrase_is_asked_for_a_gallery_with_a_key_file(run: Run, tmp_path: Path, args: tuple[str, ...]) -> None:
+    people(tmp_path / "people.db", "alice", secret=Secret(key=bytes(32)))
+    refused = run(*args, "--passphrase", input="one\none\n")
+    said = "Error: people.db: was made with a key file, not with a passphrase; leave out --passphrase\n"
+    assert (refused.exit_code, refused.output) == (11, said)
+
+
+def test_a_passphrase_is_for_a_gallery(run: Run, tmp_path: Path) -> None:
+    refused = run("process", "clip.mp4", "--out", "aus.csv", "--passphrase", input="one\n")
+    assert refused.exit_code == 2
+    assert refused.output.endswith("Error: --passphrase opens a gallery; name it with --gallery\n")
+    (tmp_path / "run.yaml").write_text("persons: {gallery: people.db}")
+    people(tmp_path / "people.db", "alice", secret=Secret(key=bytes(32)))
+    refused = run("process", "clip.mp4", "--out", "aus.csv", "--config", "run.yaml", "--passphrase", input="one\n")
+    assert (refused.exit_code, "people.db: was made with a key file" in refused.output) == (11, True)
+
+
+def test_a_run_makes_no_gallery_of_an_empty_file(run: Run, clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    path.touch()
+    refused = run("process", str(clip), "--gallery", "people.db", "--out", "aus.csv", "--quiet")
+    assert (refused.exit_code, refused.output.count("\n")) == (11, 1)
+    assert "people.db: is not a gallery; `rtau gallery enroll NAME CLIP` makes one" in refused.output
+    assert path.stat().st_size == 0
+    assert run("gallery", "enroll", "alice", str(clip)).exit_code == 0
+    assert run("gallery", "list").output == "alice\n"
 
 
 @pytest.mark.parametrize(

@@ -247,10 +247,8 @@ def test_corrupt_packets_in_the_middle_leave_a_gap_and_the_rest_goes_on(tmp_path
 
 
 def test_a_password_in_an_address_is_not_repeated() -> None:
-    with pytest.raises(SourceError) as error:
-        Decode(SourceConfig(path="rtsp://anna:secret@127.0.0.1:1/stream"))
-    assert "secret" not in str(error.value)
-    assert "127.0.0.1:1/stream" in str(error.value)
+    with pytest.raises(SourceError, match=r"^rtsp://127.0.0.1:1: cannot be opened: [^/]*$"):
+        Decode(SourceConfig(path="rtsp://anna:sec@ret@127.0.0.1:1/password=secret"))
 
 
 @pytest.mark.skipif(not material().is_dir(), reason="the open clips are not here")

@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 EXPECTED = [
     "cam 0.000 face 1 AU06=0.84 AU12=0.91",
     "cam 0.000 face 2 AU12=0.91",
-    "cam 0.125 face 1 AU06=0.84 AU12=0.91",
+    "cam 0.125 face 3 AU12=0.91 AU25=0.70",
 ]
 
 
@@ -29,7 +29,8 @@ def first_lines(*command: object) -> list[str]:
             feed.hello("cam", made_up.hello())
             made_up.wait_for_subscription(feed, timeout_s=60)
             faint = made_up.face(2, occurrence=[0.4, 0.91, 0.6], intensity=[2.0, 1.0, 0.9])
-            for frame in (made_up.frame(0, made_up.face(), faint), made_up.frame(1), made_up.frame(4, made_up.face())):
+            known = made_up.face(3, occurrence=[0.84, 0.91, 0.7], intensity=[3.0, 3.0, 0.4], calibrated=[0.4, 2.0, 1.5])
+            for frame in (made_up.frame(0, made_up.face(), faint), made_up.frame(1), made_up.frame(4, known)):
                 feed.send("au.cam", frame)
             assert process.stdout is not None
             lines = [process.stdout.readline().strip() for _ in EXPECTED]

@@ -137,7 +137,9 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_messages(tmp_path: Path) -> None:
-    result = rtau_command("replay", write(tmp_path / "x", []), "--publish", "tcp://127.0.0.1:*", "--loop")
+    path = write(tmp_path / "x", messages())
+    path.write_bytes(path.read_bytes()[:32])
+    result = rtau_command("replay", path, "--publish", "tcp://127.0.0.1:*", "--loop")
     assert result.exit_code == SourceError.exit_code
     assert "holds no message" in result.stderr
 
@@ -205,7 +207,26 @@ def test_a_recording_is_not_replaced_unasked(recording: Path) -> None:
     result = rtau_command("record", "tcp://127.0.0.1:9", recording, "--timeout", 0.1, "--overwrite")
     assert result.exit_code == 10
     assert "no message in 0.1 s" in result.stderr
-    assert list(read_recording(recording)) == []
+    assert recording.read_bytes() == before  # nothing has come that could replace it
+    with Recorder(recording, overwrite=True) as recorder:
+        recorder.write(b"au.cam", b"\x80", 5)
+    assert list(read_recording(recording)) == [Recorded(5, b"au.cam", b"\x80")]
+
+
+def test_where_nothing_comes_no_file_is_left_that_stops_the_next_try(tmp_path: Path) -> None:
+    for _ in range(2):
+        result = rtau_command("record", "tcp://127.0.0.1:9", tmp_path / "x", "--timeout", 0.1)
+        assert result.exit_code == 10
+        assert "no message in 0.1 s" in result.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_came_in_between_is_not_replaced_unasked(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "x") as recorder:
+        (tmp_path / "x").write_bytes(b"of somebody else")
+        with pytest.raises(OutputError, match="cannot be written"):
+            recorder.write(b"au.cam", b"\x80", 5)
+    assert (tmp_path / "x").read_bytes() == b"of somebody else"
 
 
 def test_output_that_cannot_be(tmp_path: Path) -> None:
@@ -238,7 +259,7 @@ def test_ctrl_c_ends_a_recording_well(recording: Path, tmp_path: Path) -> None:
         try:
             made_up.wait_for_subscription(feed)
             index = 0
-            while out.stat().st_size < 10_000:
+            while not out.exists() or out.stat().st_size < 10_000:
                 feed.send("au.cam", made_up.frame(index))
                 index += 1
             process.send_signal(signal.SIGINT)
@@ -258,7 +279,7 @@ def test_a_killed_recorder_leaves_a_readable_file(tmp_path: Path) -> None:
         try:
             made_up.wait_for_subscription(feed)
             index = 0
-            while out.stat().st_size < 10_000:
+            while not out.exists() or out.stat().st_size < 10_000:
                 feed.send("au.cam", made_up.frame(index))
                 index += 1
         finally:

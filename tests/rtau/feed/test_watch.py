@@ -156,14 +156,37 @@ def test_watch_json_gives_every_message_whole(tmp_path: Path) -> None:
     assert unknown == {"topic": "x.y", "message": {}}
 
 
-def test_watch_skips_what_cannot_be_decoded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"\xc1",  # no MessagePack
+        b"\x81\xa1x\xd4\x05\x00",  # an extension type
+        b"\x81\xc0\x01",  # a null key
+        b"\x81\x80\x01",  # a map as a key
+        b"\x81\x91\x01\x01",  # a list as a key
+        b"\x91" * 100_000,
+    ],
+    ids=lambda payload: payload[:6].hex(),
+)
+def test_watch_skips_what_cannot_be_shown(tmp_path: Path, foreign: bytes) -> None:
     with Recorder(tmp_path / "x") as recorder:
-        recorder.write(b"au.cam", b"\xc1", 0)
+        recorder.write(b"au.cam", foreign, 0)
         recorder.write(b"au.cam", encoder("msgpack")(made_up.frame(0)), 1)
     result = watch(tmp_path / "x", "--json", "--count", 2)
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.exception
     assert len(result.stdout.splitlines()) == 1
     assert "au.cam: skipped" in result.stderr
+    assert len([line for line in result.stderr.splitlines() if "skipped" in line]) == 1
+
+
+def test_json_cannot_command_the_terminal_either(tmp_path: Path) -> None:
+    evil = "\x1b[2J\x7f\x85\x9b31m\u2028\u202e\U000e0041 Zoë 😀\n"
+    result = watch(recording(tmp_path / "x", made_up.event(text=evil)), "--json", "--count", 1)
+    (line,) = result.stdout.splitlines()
+    assert line.isprintable()
+    assert "\\u009b31m" in line
+    assert "Zoë 😀" in line
+    assert json.loads(line)["message"]["text"] == evil
 
 
 def test_topics_choose(tmp_path: Path) -> None:
