@@ -125,7 +125,8 @@ def stream(
                 live = Live(run, sources, publisher)
 
                 def heard(message: Message) -> None:
-                    tables.write(message)
+                    counts = live.counts.get(message.source_id)
+                    tables.write(message, None if counts is None else counts.problem)
                     show(message)
 
                 def look_for_edits() -> None:
