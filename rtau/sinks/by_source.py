@@ -31,7 +31,7 @@ class SourceTables:
     ) -> None:
         for table in self._open.values():
             with contextlib.suppress(OutputError):
-                if isinstance(error, RtauError):
+                if isinstance(error, (RtauError, OSError)):  # the reader of stdout or the terminal may have left
                     table.finish("interrupted", str(error))  # hours of rows are worth keeping
             table.abandon()
 
@@ -64,13 +64,18 @@ class SourceTables:
         table = self._open.get(message.source_id)
         if table is None:
             return
-        if isinstance(message, AUFrame):
-            table.write(message)
-        elif isinstance(message, Health):
-            table.captured(message.captured)
-        elif isinstance(message, Event) and message.kind == "source_ended":
-            table.finish(_state(problem), None if problem is None else str(problem))
+        try:
+            if isinstance(message, AUFrame):
+                table.write(message)
+            elif isinstance(message, Health):
+                table.captured(message.captured)
+            elif isinstance(message, Event) and message.kind == "source_ended":
+                table.finish(_state(problem), None if problem is None else str(problem))
+                del self._open[message.source_id]
+        except OutputError:  # nothing is left of this one; the others are kept
             del self._open[message.source_id]
+            self._paths[message.source_id].pop()
+            raise
 
     def _next(self, name: str) -> Path | None:
         """Where the rows of the next source of this name go."""

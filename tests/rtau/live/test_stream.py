@@ -1,12 +1,14 @@
 """`rtau stream` as a user meets it."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import psutil
@@ -34,6 +36,49 @@ def test_the_command_publishes_records_and_ends_on_a_signal(clip: Path, tmp_path
     assert {json.loads(line)["type"] for line in out.splitlines()} >= {"Hello", "Event", "Health", "RunHealth"}
     rows = (tmp_path / "live.csv").read_text().splitlines()
     assert len(rows) >= 9  # a head and what was received
+
+
+def test_the_rows_are_kept_when_the_reader_of_stdout_leaves(clip: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rtau", "stream", "--source", str(clip), "--loop", "--log-json"]
+    command += ["--publish", f"ipc://{tmp_path / 'feed'}", "--record", str(tmp_path / "rows.csv")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        next(line for line in process.stdout if "track_started" in line)
+        process.stdout.close()
+        assert process.wait(60) == 0, process.stderr.read()
+    finally:
+        process.kill()
+        process.stderr.close()
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) > 1
+    assert json.loads((tmp_path / "rows.csv.meta.json").read_text())["state"] == "interrupted"
+
+
+def test_the_rows_are_kept_when_the_terminal_closes(clip: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "rtau", "stream", "--source", str(clip), "--loop"]
+    process = subprocess.Popen(
+        [*command, "--publish", f"ipc://{tmp_path / 'feed'}", "--record", str(tmp_path / "rows.csv")],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # as a shell's: its end comes as SIGHUP
+    )
+    os.close(theirs)
+    shown = ""
+    try:
+        while "face 1" not in shown:
+            shown += os.read(ours, 65536).decode(errors="ignore")
+        os.close(ours)
+        process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) > 1
+    assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 def test_a_file_that_was_cut_off_is_damaged_in_its_sidecar_too(clip: Path, tmp_path: Path) -> None:

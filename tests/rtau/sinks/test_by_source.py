@@ -1,6 +1,8 @@
 """Tables of sources that come and go."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,10 +124,36 @@ def run_into(error: Exception, folder: Path) -> None:
         raise error
 
 
-def test_a_run_that_fails_keeps_its_rows_and_says_so(tmp_path: Path) -> None:
-    with pytest.raises(WorkerError):
-        run_into(WorkerError("door: processes died 4 times"), tmp_path)
+@pytest.mark.parametrize(
+    "error",
+    [
+        WorkerError("door: processes died 4 times"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),  # the reader of stdout has left
+        OSError(errno.EIO, "Input/output error"),  # the terminal is closed
+    ],
+)
+def test_a_run_that_fails_keeps_its_rows_and_says_so(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        run_into(error, tmp_path)
     assert (rows(tmp_path / "rows.door.csv"), state(tmp_path / "rows.door.csv")) == (1, "interrupted")
+
+
+def test_a_full_disk_under_one_table_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(rows: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def run() -> None:
+        with tables(tmp_path) as open_tables:
+            for name in ("door", "desk"):
+                open_tables.opened(name, samples.run_info())
+                open_tables.write(frame(name, 0))
+            monkeypatch.setattr(open_tables._open["door"]._encoder, "write", full)
+            open_tables.write(frame("door", 1))
+
+    with pytest.raises(OutputError, match="the disk is full"):
+        run()
+    assert not (tmp_path / "rows.door.csv").exists()
+    assert (rows(tmp_path / "rows.desk.csv"), state(tmp_path / "rows.desk.csv")) == (1, "interrupted")
 
 
 def test_a_defect_leaves_nothing_half_written(tmp_path: Path) -> None:
