@@ -287,7 +287,10 @@ def paced(decode: Decode, source: SourceConfig) -> Iterator[Frame]:
             index += 1
         if not source.loop or first_s is None:
             return
-        offset_s += last_s - first_s + step_s
+        length_s = last_s - first_s + step_s
+        if source.realtime:
+            time.sleep(max(begun + length_s - time.monotonic(), 0.0))  # the last frame is shown for its time too
+        offset_s += length_s
 
 
 def _open(source: SourceConfig, label: str) -> av.container.InputContainer:

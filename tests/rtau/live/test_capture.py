@@ -3,6 +3,7 @@ import os
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 
 from rtau.capture import SourceEntry, SourcesFile, comes_back, open_source, read_sources
@@ -34,6 +35,17 @@ def test_a_looped_file_goes_on_counting(clip: Path) -> None:
     steps = [b.time_s - a.time_s for a, b in itertools.pairwise(frames)]
     assert min(steps) > 0.02
     assert max(steps) < 0.05
+
+
+def test_a_looped_file_is_paced_across_its_end_and_a_looped_photo_too(clip: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "face.png"
+    cv2.imwrite(str(photo), film.picture((64, 48), [])[..., ::-1])
+    for path, count in ((clip, 13), (photo, 5)):
+        source = SourceConfig(path=str(path), loop=True, realtime=True)
+        with Decode(source) as decode:
+            begun_ns = time.monotonic_ns()
+            frames = [frame for frame, _ in zip(paced(decode, source), range(count), strict=False)]
+        assert all((frame.t_capture_ns - begun_ns) / 1e9 >= frame.time_s for frame in frames)
 
 
 def test_sources_are_live_or_lossless() -> None:
