@@ -183,10 +183,7 @@ def _given(
         if value and not any(option in entry.options for entry in bare):
             flag = f"--{option.replace('_', '-')}"
             raise click.UsageError(f"{flag} is for none of these sources; in a --sources file each has its own")
-    return [
-        msgspec.structs.replace(entry, **{option: options[option] for option in entry.options})  # type: ignore[arg-type]
-        for entry in bare
-    ]
+    return [msgspec.structs.replace(entry, **{option: options[option] for option in entry.options}) for entry in bare]
 
 
 def _camera_name(camera: str) -> str:
