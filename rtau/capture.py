@@ -4,9 +4,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from rtau.config import Policy, SourceConfig, read_yaml
 from rtau.errors import ConfigError, RtauError, SourceError
@@ -15,6 +16,12 @@ from rtau.feed.wire import check_source_id
 SYNTHETIC = "synthetic"
 _LINUX_CAMERAS = Path("/sys/class/video4linux")
 _SIZE = re.compile(r"[1-9]\d*x[1-9]\d*")
+_OPTIONS = {  # of each kind of source
+    "a camera": ("size", "fps", "pixel_format", "policy"),
+    "the test picture": ("size", "fps", "policy"),
+    "an address": ("policy",),
+    "a file": ("fast", "loop", "policy"),
+}
 
 
 class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,11 +31,24 @@ class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     camera: str | None = None  # number or device; either this
     source: str | None = None  # or a file, an address, `synthetic`
     size: str | None = None  # WIDTHxHEIGHT, of cameras and `synthetic`
-    fps: float | None = None  # likewise
+    fps: Annotated[float, Meta(gt=0)] | None = None  # likewise
     pixel_format: str | None = None  # of cameras, FFmpeg's name
     fast: bool = False  # a file as fast as it can be looked at, every frame of it unless a policy is given
     loop: bool = False  # a file again and again
     policy: Policy | None = None  # None: `newest`, or `wait` for a file that is read fast
+
+    @property
+    def kind(self) -> str:
+        if self.camera is not None:
+            return "a camera"
+        if self.source == SYNTHETIC:
+            return "the test picture"
+        return "an address" if self.source is not None and "://" in self.source else "a file"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The fields that mean something for this kind of source."""
+        return _OPTIONS[self.kind]
 
 
 class _SourcesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +75,9 @@ def check_names(entries: Iterable[SourceEntry]) -> None:
     seen: set[str] = set()
     for entry in entries:
         if check_source_id(entry.name) in seen:
-            raise ConfigError(f"two sources have one name: {entry.name}")
+            raise ConfigError(
+                f"two sources have one name: {entry.name}; rename one (a --sources file names them freely)"
+            )
         seen.add(entry.name)
 
 
@@ -63,6 +85,9 @@ def open_source(entry: SourceEntry) -> SourceConfig:
     """How the pipeline reads an entry. Raises ConfigError for a contradiction, SourceError for a missing camera."""
     if (entry.camera is None) == (entry.source is None):
         raise ConfigError(f"source {entry.name}: give either a camera or a source")
+    for option in ("size", "fps", "pixel_format", "fast", "loop"):
+        if getattr(entry, option) and option not in entry.options:
+            raise ConfigError(f"source {entry.name}: {entry.kind} has no {option}; remove it")
     if entry.size is not None and not _SIZE.fullmatch(entry.size):
         raise ConfigError(f"source {entry.name}: size {entry.size} is not WIDTHxHEIGHT")
     if entry.camera is not None:

@@ -1,6 +1,7 @@
 """`rtau stream`, the live commands' entrance, and `rtau devices`."""
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live as Picture
 
-from rtau.capture import SYNTHETIC, SourceEntry, SourcesFile, cameras, check_names, open_source
+from rtau.capture import SourceEntry, SourcesFile, cameras, check_names, open_source
 from rtau.command import ask_passphrase, command_line, device_option, fail, gallery_options, known_errors
 from rtau.config import Policy, load_config, with_gallery
 from rtau.errors import ConfigError, RtauError
@@ -125,7 +126,8 @@ def stream(
                 live = Live(run, sources, publisher)
 
                 def heard(message: Message) -> None:
-                    tables.write(message)
+                    counts = live.counts.get(message.source_id)
+                    tables.write(message, None if counts is None else counts.problem)
                     show(message)
 
                 def look_for_edits() -> None:
@@ -167,17 +169,26 @@ def _given(
     policy: Policy | None,
 ) -> list[SourceEntry]:
     """The sources that the command line names."""
-    found = []
-    for number, camera in enumerate(camera_names):
-        name = f"camera{camera}" if camera.isdigit() else f"camera{number}"
-        entry = SourceEntry(name=name, camera=camera, size=size, fps=fps, pixel_format=pixel_format, policy=policy)
-        found.append(entry)
-    for number, address in enumerate(addresses):
-        entry = SourceEntry(name=str(number), source=address, fast=not realtime, loop=loop, policy=policy)
-        if address == SYNTHETIC:
-            entry = msgspec.structs.replace(entry, size=size, fps=fps)
-        found.append(entry)
-    return found
+    bare = [SourceEntry(name=_camera_name(camera), camera=camera) for camera in camera_names]
+    bare += [SourceEntry(name=str(number), source=address) for number, address in enumerate(addresses)]
+    options = {
+        "size": size,
+        "fps": fps,
+        "pixel_format": pixel_format,
+        "fast": not realtime,
+        "loop": loop,
+        "policy": policy,
+    }
+    for option, value in options.items():
+        if value and not any(option in entry.options for entry in bare):
+            flag = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{flag} is for none of these sources; in a --sources file each has its own")
+    return [msgspec.structs.replace(entry, **{option: options[option] for option in entry.options}) for entry in bare]
+
+
+def _camera_name(camera: str) -> str:
+    """`0` is camera0, a device is called as itself."""
+    return f"camera{camera}" if camera.isdigit() else re.sub(r"[^A-Za-z0-9_-]", "-", Path(camera).name)[:64]
 
 
 @click.command()

@@ -87,13 +87,15 @@ class Decode:
             if time_s < self._source.start_s:
                 continue
             if self._source.end_s is not None and time_s >= self._source.end_s:
-                return
+                break
             picture = None if frame is None else self._picture(frame)
             yield Frame(index, time_s, time.monotonic_ns(), time.time_ns(), picture)
             index += 1
+        else:
+            if index > 0:
+                self._check_end()
         if index == 0:
-            raise SourceError(f"{self._label}: no frame at or after {self._source.start_s:g} s; choose another --start")
-        self._check_end()
+            raise SourceError(self._nothing_there())
 
     def _open(self) -> None:
         self._container = _open(self._source, self._label)
@@ -175,11 +177,20 @@ class Decode:
             for frame in frames:
                 yield (None, frame.time) if frame.is_corrupt else (frame, None)
 
+    def _nothing_there(self) -> str:
+        start_s, end_s = self._source.start_s, self._source.end_s
+        if end_s is None:
+            return f"{self._label}: no frame at or after {start_s:g} s; choose another --start"
+        return (
+            f"{self._label}: no frame at or after {start_s:g} s and before {end_s:g} s; choose another --start or --end"
+        )
+
     def _check_end(self) -> None:
-        """Raise when the file stopped short of what it announces."""
+        """Raise when the file stopped short of what it announces and of what is wanted of it."""
         if self._broken:
             raise DamagedSourceError(f"{self._label}: cannot be read to its end ({self._broken})")
-        if self._source.end_s is not None or self._still or self._end_s is None:
+        wanted_s = self._source.end_s
+        if self._still or self._end_s is None or (wanted_s is not None and self._end_s >= wanted_s):
             return
         stream, container = self._stream, self._container
         announced: float | None = None
@@ -276,7 +287,10 @@ def paced(decode: Decode, source: SourceConfig) -> Iterator[Frame]:
             index += 1
         if not source.loop or first_s is None:
             return
-        offset_s += last_s - first_s + step_s
+        length_s = last_s - first_s + step_s
+        if source.realtime:
+            time.sleep(max(begun + length_s - time.monotonic(), 0.0))  # the last frame is shown for its time too
+        offset_s += length_s
 
 
 def _open(source: SourceConfig, label: str) -> av.container.InputContainer:

@@ -231,11 +231,13 @@ class Live:
             self._send("event", event)
 
     def _closed(self, source: _Followed, closed: Closed) -> None:
+        if closed.fatal is not None and not isinstance(closed.fatal, RtauError):
+            raise closed.fatal  # a defect: nothing it leaves can be called ended
         name = source.chain.source_id
         for event in source.closed(closed.captured):
             self._send("event", event)
         self._dropped(source)
-        source.counts.problem = closed.problem
+        source.counts.problem = closed.problem or closed.fatal
         source.restarts += closed.kind == "worker_restarted"
         source.state = "ended" if closed.final else "lost"
         if closed.final:

@@ -73,8 +73,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Summary:
     """Process the source and write everything that the job asks for.
 
-    Raises RtauError when nothing could be written. A source that ends in damage, or a user who stops the run, leaves
-    complete files with the rows so far; the Summary then names the problem.
+    Raises RtauError when nothing could be written, and Interrupted when the user stops the drawing of the overlay: then
+    the table is there. A source that ends in damage, or a user who stops the reading, leaves complete files with the
+    rows so far; the Summary then names the problem.
     """
     started = time.perf_counter()
     config, source = _settle(job)
@@ -84,7 +85,8 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
     problem: RtauError | None = None
     with contextlib.ExitStack() as stack:
         run = open_run(config, source)
-        with stop_signals(run.stop, "stopped at once; nothing was written") as stopped, run:
+        came = stack.enter_context(stop_signals(run.stop, "stopped at once; nothing was written"))
+        with run:
             table = stack.enter_context(
                 open_table(
                     job.out, job.layout, run.info, source=source.path, command=job.command, overwrite=job.overwrite
@@ -113,6 +115,7 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
             except WorkerError as error:
                 raise WorkerError(f"{error}; the run was stopped and nothing was written") from error
             finished = time.perf_counter()
+            stopped = bool(came)  # a signal that comes later finds all rows read
             if stopped:
                 problem = Interrupted("stopped; the rows up to here are written")
         for frame in whole or ():
@@ -120,7 +123,10 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
         state: State = "complete" if problem is None else "interrupted" if stopped else "damaged"
         meta = table.finish(state, None if problem is None else str(problem))
         if drawn is not None:
-            drawn.finish(lambda done, total: progress("overlay", done, total))
+            with stop_signals(_leave_the_drawing):
+                if came and not stopped:
+                    _leave_the_drawing()
+                drawn.finish(lambda done, total: progress("overlay", done, total))
     assert meta.counts is not None
     return Summary(
         info=run.info,
@@ -131,6 +137,10 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
         written=[path for path in (job.out, job.overlay) if path is not None],
         problem=problem,
     )
+
+
+def _leave_the_drawing() -> None:
+    raise Interrupted("stopped; the table is written, the overlay is not")
 
 
 def _settle(job: Job) -> tuple[PipelineConfig, SourceConfig]:

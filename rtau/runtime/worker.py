@@ -20,6 +20,7 @@ from rtau.messages import StageTime
 from rtau.runtime.flow import Begin, End, Failed, Item, Ready, decode_flow, decode_ring, encode
 from rtau.runtime.ring import Ring
 from rtau.runtime.waiting import Waiting
+from rtau.signals import STOPPING
 
 _LOOK_S = 1.0  # at least so often a silent source is looked at
 
@@ -216,7 +217,7 @@ class reporting:
         self._name, self._control = name, control
 
     def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
             signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=_end_with_the_parent, daemon=True).start()
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rtau.errors import OutputError, RtauError
-from rtau.messages import AUFrame, Event, Message, RunInfo
+from rtau.errors import DamagedSourceError, OutputError, RtauError
+from rtau.messages import AUFrame, Event, Health, Message, RunInfo
+from rtau.sinks.meta import State
 from rtau.sinks.table import TableWriter, check_table, open_table
 
 
@@ -30,7 +31,7 @@ class SourceTables:
     ) -> None:
         for table in self._open.values():
             with contextlib.suppress(OutputError):
-                if isinstance(error, RtauError):
+                if isinstance(error, (RtauError, OSError)):  # the reader of stdout or the terminal may have left
                     table.finish("interrupted", str(error))  # hours of rows are worth keeping
             table.abandon()
 
@@ -58,16 +59,23 @@ class SourceTables:
             )
             self._paths.setdefault(name, []).append(path)
 
-    def write(self, message: Message) -> None:
-        """The rows of a frame, or the end of a source. Raises OutputError."""
+    def write(self, message: Message, problem: RtauError | None = None) -> None:
+        """The rows of a frame, or the end of a source, which `problem` may have ended. Raises OutputError."""
         table = self._open.get(message.source_id)
         if table is None:
             return
-        if isinstance(message, AUFrame):
-            table.write(message)
-        elif isinstance(message, Event) and message.kind == "source_ended":
-            table.finish()
+        try:
+            if isinstance(message, AUFrame):
+                table.write(message)
+            elif isinstance(message, Health):
+                table.captured(message.captured)
+            elif isinstance(message, Event) and message.kind == "source_ended":
+                table.finish(_state(problem), None if problem is None else str(problem))
+                del self._open[message.source_id]
+        except OutputError:  # nothing is left of this one; the others are kept
             del self._open[message.source_id]
+            self._paths[message.source_id].pop()
+            raise
 
     def _next(self, name: str) -> Path | None:
         """Where the rows of the next source of this name go."""
@@ -76,3 +84,9 @@ class SourceTables:
         before = len(self._paths.get(name, []))
         parts = [self._record.stem, *([name] if self._several else []), *([str(before + 1)] if before else [])]
         return self._record.with_name(f"{'.'.join(parts)}{self._record.suffix}")
+
+
+def _state(problem: RtauError | None) -> State:
+    if problem is None:
+        return "complete"
+    return "damaged" if isinstance(problem, DamagedSourceError) else "interrupted"

@@ -26,7 +26,7 @@ class Counts(msgspec.Struct, kw_only=True):
     rows: int = 0
     faces: int = 0  # rows with a face
     tracks: int = 0  # distinct track ids
-    dropped: int = 0  # frames that were decoded but have no row
+    dropped: int = 0  # frames that were decoded but have no row, the first and the last ones too
     reasons: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(REASONS, 0))  # rows
 
 
@@ -44,7 +44,7 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     source: SourceInfo
     baseline: BaselineMode  # what calibrated intensities are relative to; two_pass: the whole clip, later frames too
     gallery: bool  # whether persons were looked up
-    state: State | None = None  # `damaged`: the input broke off; `interrupted`: the user stopped the run
+    state: State | None = None  # `damaged`: the input broke off; `interrupted`: the run was stopped or failed
     problem: str | None = None  # the line that was printed when the state is not `complete`
     counts: Counts | None = None
 

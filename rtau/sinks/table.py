@@ -45,7 +45,6 @@ class TableWriter:
         self._layout, self._meta = layout, meta
         self._counts = Counts()
         self._tracks: set[int] = set()
-        self._last_index: int | None = None
         self._output = None if out is None else OutputFile(out)
         self._file = sys.stdout.buffer if self._output is None else self._output.open()
         self._encoder: _Encoder
@@ -72,6 +71,10 @@ class TableWriter:
             if self._output is None:
                 self._file.flush()  # who reads along sees every frame at once
         self._count(frame, len(rows))
+
+    def captured(self, frames: int) -> None:
+        """So many frames has the source given so far; those without rows were dropped."""
+        self._counts.dropped = frames - self._counts.frames
 
     def finish(self, state: State = "complete", problem: str | None = None) -> TableMeta:
         """Write the sidecar and give both files their names, the table last. Raises OutputError."""
@@ -108,9 +111,8 @@ class TableWriter:
 
     def _count(self, frame: AUFrame, rows: int) -> None:
         counts = self._counts
-        counts.dropped += 0 if self._last_index is None else frame.frame_index - self._last_index - 1
-        self._last_index = frame.frame_index
         counts.frames += 1
+        self.captured(frame.frame_index + 1)
         counts.rows += rows
         counts.faces += len(frame.faces)
         self._tracks.update(face.track_id for face in frame.faces)

@@ -130,8 +130,10 @@ def test_start_and_end_are_times_of_the_source(tmp_path: Path) -> None:
     frames = frames_of(path, start_s=1.99, end_s=2.2)
     assert [frame.time_s for frame in frames] == pytest.approx([2.0, 2.04, 2.08, 2.12, 2.16], abs=1e-4)
     assert [frame.index for frame in frames] == list(range(5))
-    with pytest.raises(SourceError, match="at or after 9 s"):
+    with pytest.raises(SourceError, match=r"no frame at or after 9 s; choose another --start$"):
         frames_of(path, start_s=9.0)
+    with pytest.raises(SourceError, match=r"no frame at or after 1.001 s and before 1.03 s; choose another --start or"):
+        frames_of(path, start_s=1.001, end_s=1.03)
 
 
 MATRICES = {  # tkhd matrix a, b, c, d: where a camera's x and y point on the display
@@ -224,6 +226,16 @@ def test_a_cut_in_the_middle_gives_the_frames_up_to_there(tmp_path: Path, name: 
     good = [frame for frame in frames if frame.picture is not None]
     assert 20 < len(good) < 95
     assert [frame.index for frame in frames] == list(range(len(frames)))
+
+
+def test_a_cut_before_the_wanted_end_is_said_and_one_after_it_is_not(tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.mkv", times_s=[i / 25 for i in range(100)], g="10", qp="0")
+    assert len(frames_of(whole, end_s=9.0)) == 100
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    with pytest.raises(DamagedSourceError, match="the file is cut off"):
+        frames_of(cut, end_s=3.9)
+    assert len(frames_of(cut, end_s=1.0)) == 25
 
 
 def test_corrupt_packets_in_the_middle_leave_a_gap_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@ import os
 import time
 from pathlib import Path
 
+import cv2
 import pytest
+from click.testing import CliRunner
 
-from rtau.capture import SourceEntry, SourcesFile, comes_back, open_source, read_sources
+from rtau.capture import SourceEntry, SourcesFile, check_names, comes_back, open_source, read_sources
+from rtau.cli import main
 from rtau.config import SourceConfig
 from rtau.decode import Decode, paced
 from rtau.errors import ConfigError, OutputError, RtauError, SourceError
@@ -36,6 +39,17 @@ def test_a_looped_file_goes_on_counting(clip: Path) -> None:
     assert max(steps) < 0.05
 
 
+def test_a_looped_file_is_paced_across_its_end_and_a_looped_photo_too(clip: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "face.png"
+    cv2.imwrite(str(photo), film.picture((64, 48), [])[..., ::-1])
+    for path, count in ((clip, 13), (photo, 5)):
+        source = SourceConfig(path=str(path), loop=True, realtime=True)
+        with Decode(source) as decode:
+            begun_ns = time.monotonic_ns()
+            frames = [frame for frame, _ in zip(paced(decode, source), range(count), strict=False)]
+        assert all((frame.t_capture_ns - begun_ns) / 1e9 >= frame.time_s for frame in frames)
+
+
 def test_sources_are_live_or_lossless() -> None:
     live = open_source(SourceEntry(name="a", source="film.mp4"))
     every = open_source(SourceEntry(name="a", source="film.mp4", fast=True))
@@ -55,6 +69,54 @@ def test_contradictions_and_bad_sizes_are_named() -> None:
         open_source(SourceEntry(name="a", camera="0", source="film.mp4"))
     with pytest.raises(ConfigError, match="size 640 is not WIDTHxHEIGHT"):
         open_source(SourceEntry(name="a", source="synthetic", size="640"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("camera: '0', loop: true", "source door: a camera has no loop"),
+        ("source: synthetic, pixel_format: nv12", "source door: the test picture has no pixel_format"),
+        ("source: 'rtsp://host/x', fast: true", "source door: an address has no fast"),
+        ("source: film.mp4, fps: 15", "source door: a file has no fps"),
+        ("source: synthetic, fps: 0", "fps"),
+        ("camera: '0', fps: -5", "fps"),
+    ],
+)
+def test_options_that_a_source_does_not_have_are_refused(tmp_path: Path, entry: str, said: str) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_text(f"sources: [{{name: door, {entry}}}]")
+    with pytest.raises(ConfigError, match=said):
+        [open_source(each) for each in read_sources(path)]
+
+
+def given(*arguments: str) -> tuple[list[SourceEntry], str]:
+    """What the command line is understood as, and what is said."""
+    found: list[SourceEntry] = []
+
+    def keep(entries: list[SourceEntry]) -> None:
+        found.extend(entries)
+        check_names(entries)
+        raise ConfigError("far enough")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rtau.cli_live.check_names", keep)
+        result = CliRunner().invoke(main, ["stream", *arguments])
+    return found, result.stderr
+
+
+def test_cameras_are_called_as_themselves() -> None:
+    entries, _ = given("--camera", "0", "--camera", "/dev/video2", "--camera", "My Camera (2)")
+    assert [entry.name for entry in entries] == ["camera0", "video2", "My-Camera--2-"]
+    _, said = given("--camera", "0", "--camera", "0")
+    assert "two sources have one name: camera0; rename one (a --sources file names them freely)" in said
+
+
+def test_an_option_of_the_command_line_is_for_the_sources_that_have_it() -> None:
+    entries, _ = given("--camera", "0", "--source", "synthetic", "--source", "film.mp4", "--size", "640x480", "--loop")
+    assert [(entry.size, entry.loop) for entry in entries] == [("640x480", False), ("640x480", False), (None, True)]
+    entries, said = given("--source", "rtsp://host/x", "--loop")
+    assert entries == []
+    assert "--loop is for none of these sources" in said
 
 
 def test_a_file_of_sources_names_the_key_that_is_wrong(tmp_path: Path) -> None:

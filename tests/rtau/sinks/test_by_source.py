@@ -1,13 +1,16 @@
 """Tables of sources that come and go."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from rtau.errors import OutputError, WorkerError
+from rtau.errors import DamagedSourceError, OutputError, RtauError, WorkerError
 from rtau.messages import AUFrame, Event
 from rtau.sinks.by_source import SourceTables
 from tests.rtau.feed import made_up
@@ -32,8 +35,12 @@ def ended(source: str) -> Event:
     return made_up.event(source, kind="source_ended")
 
 
+def meta(table: Path) -> dict[str, Any]:
+    return dict(json.loads(table.with_name(f"{table.name}.meta.json").read_text()))
+
+
 def state(table: Path) -> str:
-    return str(json.loads(table.with_name(f"{table.name}.meta.json").read_text())["state"])
+    return str(meta(table)["state"])
 
 
 def rows(table: Path) -> int:
@@ -54,6 +61,33 @@ def test_a_table_is_whole_when_its_source_has_ended(tmp_path: Path) -> None:
         assert (rows(tmp_path / "rows.door.csv"), state(tmp_path / "rows.door.csv")) == (4, "complete")
         open_tables.write(ended("desk"))
     assert (rows(tmp_path / "rows.desk.csv"), state(tmp_path / "rows.desk.csv")) == (0, "complete")
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (DamagedSourceError("film.mp4: the file is cut off"), "damaged"),
+        (WorkerError("the faces process died"), "interrupted"),
+    ],
+)
+def test_what_a_source_ended_in_is_in_its_sidecar(tmp_path: Path, problem: RtauError, said: str) -> None:
+    with tables(tmp_path, several=False) as open_tables:
+        open_tables.opened("0", samples.run_info())
+        open_tables.write(frame("0", 0))
+        open_tables.write(ended("0"), problem)
+    told = meta(tmp_path / "rows.csv")
+    assert (told["state"], told["problem"]) == (said, str(problem))
+
+
+def test_frames_without_rows_are_counted_before_the_first_row_and_after_the_last(tmp_path: Path) -> None:
+    with tables(tmp_path, several=False) as open_tables:
+        open_tables.opened("0", samples.run_info())
+        for index in (3, 5):
+            open_tables.write(frame("0", index))
+        open_tables.write(msgspec.structs.replace(made_up.health("0"), captured=8, published=2))  # the final counts
+        open_tables.write(ended("0"))
+    counts = meta(tmp_path / "rows.csv")["counts"]
+    assert (counts["frames"], counts["dropped"]) == (2, 6)
 
 
 def test_a_source_that_comes_a_second_time_overwrites_nothing(tmp_path: Path) -> None:
@@ -90,10 +124,36 @@ def run_into(error: Exception, folder: Path) -> None:
         raise error
 
 
-def test_a_run_that_fails_keeps_its_rows_and_says_so(tmp_path: Path) -> None:
-    with pytest.raises(WorkerError):
-        run_into(WorkerError("door: processes died 4 times"), tmp_path)
+@pytest.mark.parametrize(
+    "error",
+    [
+        WorkerError("door: processes died 4 times"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),  # the reader of stdout has left
+        OSError(errno.EIO, "Input/output error"),  # the terminal is closed
+    ],
+)
+def test_a_run_that_fails_keeps_its_rows_and_says_so(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        run_into(error, tmp_path)
     assert (rows(tmp_path / "rows.door.csv"), state(tmp_path / "rows.door.csv")) == (1, "interrupted")
+
+
+def test_a_full_disk_under_one_table_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(rows: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def run() -> None:
+        with tables(tmp_path) as open_tables:
+            for name in ("door", "desk"):
+                open_tables.opened(name, samples.run_info())
+                open_tables.write(frame(name, 0))
+            monkeypatch.setattr(open_tables._open["door"]._encoder, "write", full)
+            open_tables.write(frame("door", 1))
+
+    with pytest.raises(OutputError, match="the disk is full"):
+        run()
+    assert not (tmp_path / "rows.door.csv").exists()
+    assert (rows(tmp_path / "rows.desk.csv"), state(tmp_path / "rows.desk.csv")) == (1, "interrupted")
 
 
 def test_a_defect_leaves_nothing_half_written(tmp_path: Path) -> None:

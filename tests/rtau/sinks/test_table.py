@@ -133,7 +133,13 @@ def test_missing_frames_are_counted_as_dropped(tmp_path: Path) -> None:
         table.write(frame(index))
     meta = table.finish()
     assert meta.counts is not None
-    assert meta.counts.dropped == 2
+    assert meta.counts.dropped == 5 + 2
+    table = table_at(tmp_path / "tail.csv")
+    table.write(frame(0))
+    table.captured(4)
+    meta = table.finish()
+    assert meta.counts is not None
+    assert meta.counts.dropped == 3
 
 
 def test_every_column_has_a_unit_in_the_sidecar(tmp_path: Path) -> None:
