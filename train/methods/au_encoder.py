@@ -181,7 +181,7 @@ def run(config: AUEncoderConfig) -> None:
     card = Card(
         role="au",
         name="rtau-au",
-        version="3",
+        version="4",
         sha256="",
         input_size=SIDE,
         mean=MEAN,
