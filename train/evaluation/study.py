@@ -111,7 +111,7 @@ def markdown(study: Study) -> str:
     lines.append(
         "| " + " | ".join(["always present", "", "50.0", "", always, "", "", *("" for _ in aus), "", "", ""]) + " |"
     )
-    first = runs[0]
+    first = max(runs, key=lambda entry: entry.config.steps)  # a control may train less
     tested = sum(result.test_frames for result in first.results)
     lines += [
         "",
@@ -151,7 +151,8 @@ def write_plot(study: Study, path: Path) -> None:
     errors = np.array([[max(m - e[0], 0), max(e[1] - m, 0)] for m, e in zip(means, ends, strict=True)]).T
     panel.barh([entry.name for entry in runs], means, xerr=errors if runs else None, capsize=3)
     panel.invert_yaxis()
-    panel.set(xlabel="ROC-AUC, % (95 % over subjects)", xlim=(45, None), title=study.title)
+    panel.set(xlabel="ROC-AUC, % (95 % over subjects)", xlim=(45, None))
+    panel.set_title(study.title, fontsize=9)
     figure.savefig(path, dpi=100)
 
 

@@ -142,3 +142,23 @@ def test_the_least_similar_positive_is_the_ablation_of_table_viii() -> None:
 def test_probabilities_of_the_kinds_must_sum_to_one() -> None:
     with pytest.raises(ValueError, match="sum to 1"):
         AUNCELoss.official(positives=(0.5, 0.5, 0.5))
+
+
+def test_rare_aus_make_collapse_cheaper_than_features_that_know_no_label() -> None:
+    """A property of the loss that docs/benchmarks_train.md explains its figures by, not a wish."""
+    torch.manual_seed(0)
+    batch, channels = 64, 256
+    occurrence = torch.zeros(batch, 4)
+    occurrence[:9] = 1  # DISFA's rates with one label in ten wrong
+    known = torch.ones_like(occurrence)
+    constant = torch.ones(batch, 4, channels)
+    blind = torch.randn(batch, 4, channels)
+    knowing = torch.zeros(batch, 4, channels)
+    knowing[..., 0], knowing[..., 1] = occurrence, 1 - occurrence
+    loss = AUNCELoss.official()
+
+    def mean_over_kinds(views: Tensor) -> float:
+        values = [loss(views, views, occurrence, known, torch.full((4,), kind)).item() for kind in (0, 1, 2)]
+        return float(torch.tensor(values) @ loss.positives)
+
+    assert mean_over_kinds(knowing) < mean_over_kinds(constant) < mean_over_kinds(blind)
