@@ -31,6 +31,7 @@ from train.evaluation import rendered
 from train.evaluation.figure import Figure
 from train.evaluation.identity import identities
 from train.evaluation.runner import Runner, Seen, intensities
+from train.evaluation.untaught import untaught
 
 Float32 = NDArray[np.float32]
 
@@ -68,6 +69,7 @@ def report(diagram: Path | None = None, *, update_card: bool = False) -> str:
         "Targets": [*photo_targets(runner), *clip_targets(clips), *walking(runner), *empty(runner), *smiles(runner)],
         "AUs on the evaluation clips": [*against_teacher(runner, clips), *emotions(runner, clips)],
         "Calm faces": calm(runner),
+        "AUs that no photograph teaches": untaught(runner),
         "Mirror": flips(runner),
         "Identity": identities(runner),
         "Groups of people": groups(runner),
