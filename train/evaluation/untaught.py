@@ -1,7 +1,7 @@
 """Whether the AUs that no photograph teaches show in real faces at all.
 
 They are learnt from rendered faces alone, and a network may keep them for those. The teacher has shapes near them.
-Their values are too poor to learn from, but an AU that never rises in photos, or rises against all order, is not delivered.
+Their values are too poor to learn from, but an AU that never rises in photos, or against all order, is not delivered.
 """
 
 import numpy as np
