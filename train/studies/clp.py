@@ -57,7 +57,8 @@ class Cell(NamedTuple):
         data = pictures(STILLS, "subjects-3", labelled=share)
         return small(
             f"clp/{self.variant}_{share:g}", self.seed, data, self.method, encoder=RANDOM, augmentation=VIEWS,
-            folds=(1,), epochs=0, steps=0, initial=self.pretraining.out, probe=ProbeConfig(epochs=60, batch_norm=True),
+            folds=(1,), batch=16, epochs=0, steps=0, initial=self.pretraining.out,
+            probe=ProbeConfig(epochs=60, batch_norm=True),
         )  # fmt: skip
 
 
