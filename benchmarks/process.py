@@ -85,7 +85,7 @@ def rtau(clip: Path, faces: int, sample_every_s: float | None = None) -> tuple[R
 def mediapipe(python: str, clip: Path, bundle: str, faces: int) -> Result:
     """One run of the peer."""
     command = [python, "benchmarks/mediapipe_peer.py", str(clip), bundle, str(faces)]
-    return _json(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return _json(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def compared(
@@ -143,9 +143,9 @@ def ceiling_ms(clip: Path, faces: int) -> dict[str, float]:
         decoding = 1e3 * (time.perf_counter() - started) / frames
         assert picture is not None
         parts = {"decoding": decoding, "cropping": 0.0}
-        for role, side in (("landmarks", 128), ("au", 112)):
+        for role in ("landmarks", "au"):
             artifact = load_artifact("default", role)  # type: ignore[arg-type]
-            engine = open_engine(artifact, config)
+            engine, side = open_engine(artifact, config), artifact.card.input_size
             regions = np.stack([region(np.array([300.0 + 150 * f, 300.0]), 280.0, 0.1, side) for f in range(faces)])
             mean, std = artifact.card.mean, artifact.card.std
             inputs = {"image": crop(picture, regions, (side, side), mean, std)}
