@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,8 @@ from rtau.feed.wire import check_source_id
 SYNTHETIC = "synthetic"
 _LINUX_CAMERAS = Path("/sys/class/video4linux")
 _SIZE = re.compile(r"[1-9]\d*x[1-9]\d*")
-_OPTIONS = {  # of each kind of source
+Kind = Literal["a camera", "the test picture", "an address", "a file"]
+_OPTIONS: dict[Kind, tuple[str, ...]] = {
     "a camera": ("size", "fps", "pixel_format", "policy"),
     "the test picture": ("size", "fps", "policy"),
     "an address": ("policy",),
@@ -38,7 +39,7 @@ class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     policy: Policy | None = None  # None: `newest`, or `wait` for a file that is read fast
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         if self.camera is not None:
             return "a camera"
         if self.source == SYNTHETIC:
@@ -94,10 +95,10 @@ def open_source(entry: SourceEntry) -> SourceConfig:
         return _camera(entry, entry.camera)
     assert entry.source is not None
     policy = entry.policy or "newest"
-    if entry.source == SYNTHETIC:
+    if entry.kind == "the test picture":
         picture = f"testsrc2=size={entry.size or '1280x720'}:rate={entry.fps or 30:g}"
         return SourceConfig(path=picture, source_id=entry.name, input_format="lavfi", realtime=True, policy=policy)
-    if "://" in entry.source:
+    if entry.kind == "an address":
         options = {"rtsp_transport": "tcp"} if entry.source.startswith("rtsp://") else {}
         return SourceConfig(path=entry.source, source_id=entry.name, options=options, policy=policy)
     return SourceConfig(

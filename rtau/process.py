@@ -16,7 +16,7 @@ from rtau.models import load_artifact
 from rtau.persons import kept_neutral, open_run_gallery
 from rtau.pipeline import open_run
 from rtau.signals import stop_signals
-from rtau.sinks.meta import Counts, LayoutName, State
+from rtau.sinks.meta import Counts, LayoutName, state_after
 from rtau.sinks.overlay import check_overlay, open_overlay
 from rtau.sinks.table import check_table, open_table
 from rtau.two_pass import WholeClip
@@ -120,8 +120,7 @@ def run_job(job: Job, progress: Progress = lambda what, done, total: None) -> Su
                 problem = Interrupted("stopped; the rows up to here are written")
         for frame in whole or ():
             write(frame)
-        state: State = "complete" if problem is None else "interrupted" if stopped else "damaged"
-        meta = table.finish(state, None if problem is None else str(problem))
+        meta = table.finish(state_after(problem), None if problem is None else str(problem))
         if drawn is not None:
             with stop_signals(_leave_the_drawing):
                 if came and not stopped:

@@ -5,9 +5,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rtau.errors import DamagedSourceError, OutputError, RtauError
+from rtau.errors import OutputError, RtauError
 from rtau.messages import AUFrame, Event, Health, Message, RunInfo
-from rtau.sinks.meta import State
+from rtau.sinks.meta import state_after
 from rtau.sinks.table import TableWriter, check_table, open_table
 
 
@@ -70,7 +70,7 @@ class SourceTables:
             elif isinstance(message, Health):
                 table.captured(message.captured)
             elif isinstance(message, Event) and message.kind == "source_ended":
-                table.finish(_state(problem), None if problem is None else str(problem))
+                table.finish(state_after(problem), None if problem is None else str(problem))
                 del self._open[message.source_id]
         except OutputError:  # nothing is left of this one; the others are kept
             del self._open[message.source_id]
@@ -84,9 +84,3 @@ class SourceTables:
         before = len(self._paths.get(name, []))
         parts = [self._record.stem, *([name] if self._several else []), *([str(before + 1)] if before else [])]
         return self._record.with_name(f"{'.'.join(parts)}{self._record.suffix}")
-
-
-def _state(problem: RtauError | None) -> State:
-    if problem is None:
-        return "complete"
-    return "damaged" if isinstance(problem, DamagedSourceError) else "interrupted"

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from rtau.errors import DamagedSourceError, RtauError
 from rtau.facs import AU_COLUMNS
 from rtau.messages import BaselineMode, RunInfo, SourceInfo
 from rtau.sinks.columns import Layout
@@ -12,6 +13,13 @@ from rtau.sinks.columns import Layout
 LayoutName = Literal["rtau", "openface"]
 State = Literal["complete", "damaged", "interrupted"]
 REASONS = ("no_face", "low_quality", "decode_error")  # what the column `reason` may say
+
+
+def state_after(problem: RtauError | None) -> State:
+    """Of a table whose source ended with `problem`, or as it should."""
+    if problem is None:
+        return "complete"
+    return "damaged" if isinstance(problem, DamagedSourceError) else "interrupted"
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
