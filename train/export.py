@@ -21,9 +21,10 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)  # input normalisation of every 
 _TOLERANCE = 1e-3
 
 
-def normalised(images: Tensor) -> Tensor:
+def normalised(images: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> Tensor:
     """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32 as the networks take it."""
-    return ((images.permute(0, 3, 1, 2).float() / 255) - MEAN[0]) / STD[0]
+    shift, scale = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
+    return ((images.permute(0, 3, 1, 2).float() / 255) - shift) / scale
 
 
 def when_and_where(minutes: float) -> str:

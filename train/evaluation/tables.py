@@ -89,13 +89,16 @@ def markdown(table: Table) -> str:
             lines.append(_line(f"ours: not run (`configs/train/{row.config}`)", {}, columns))
             continue
         lines.append(_line(f"ours, run {found.hash}, {found.folds}", found.values, columns))
-        difference = {c: found.values[c] - row.published[c] for c in found.values if c in row.published}
-        lines.append(_line("difference", difference, columns, sign="+"))
+        lines.append(_line("difference", _over_published(found.values, row), columns, sign="+"))
         if found.best_test:
             lines.append(_line("ours, best test epoch", found.best_test, columns))
-            difference = {c: found.best_test[c] - row.published[c] for c in found.best_test if c in row.published}
+            difference = _over_published(found.best_test, row)
             lines.append(_line("difference, by the paper's protocol", difference, columns, sign="+"))
     return "\n".join(lines)
+
+
+def _over_published(values: Values, row: Row) -> Values:
+    return {column: value - row.published[column] for column, value in values.items() if column in row.published}
 
 
 def write_csv(table: Table, path: Path) -> None:

@@ -29,6 +29,7 @@ from train.data.corpora.augment import IMAGENET
 from train.data.mesh import TELLING
 from train.data.renders import Renders, load_renders
 from train.engine import fit
+from train.export import normalised
 from train.models.backbones import BACKBONES
 
 UInt8 = NDArray[np.uint8]
@@ -87,11 +88,11 @@ def run(config: TracingConfig) -> None:
     def losses(model: nn.Module, loaded: object) -> dict[str, Tensor]:
         image, places = (torch.as_tensor(part) for part in cast(Sample, loaded))
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            found = model(_normalised(image)).float()
+            found = model(normalised(image, *IMAGENET)).float()  # pixel statistics of the studies' views
         return {"places": smooth_l1_loss(found * SIDE, places * SIDE, beta=0.5)}
 
     def report(model: nn.Module, _: int) -> str:
-        off = np.linalg.norm(model(_normalised(images)).numpy() - truth, axis=-1)
+        off = np.linalg.norm(model(normalised(images, *IMAGENET)).numpy() - truth, axis=-1)
         return f"off by {SIDE * float(np.median(off)):.2f} px of {SIDE}"
 
     trained, minutes = fit(
@@ -137,9 +138,3 @@ def _seen(renders: Renders, i: int, config: TracingConfig, rng: Generator | None
     image = warp(renders.image(i), transform, (SIDE, SIDE))
     places = apply(invert(transform), renders.landmarks[i][list(TELLING), :2]) / SIDE - 0.5
     return Sample(image if rng is None else photometric(image, rng), places.astype(np.float32))
-
-
-def _normalised(images: Tensor) -> Tensor:
-    """(N, S, S, 3) bytes -> (N, 3, S, S) with the pixel statistics of the studies' views."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
-    return (images.permute(0, 3, 1, 2).float() / 255 - mean) / std

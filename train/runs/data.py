@@ -171,7 +171,7 @@ def _batches_of(data: Data, fold: Fold) -> Callable[[Loaded], Batch]:
     place = np.searchsorted(people, corpus.subject)
     subject = np.where(np.take(people, place, mode="clip") == corpus.subject, place, -1)
     activity, expression = (_named(corpus, fold, column)[1] for column in ("activity", "expression"))
-    session = np.unique(np.char.add(np.char.add(corpus.subject, "/"), corpus.session), return_inverse=True)[1]
+    session = corpus.sequence()
     labels = torch.from_numpy(data.noisy)
 
     def make(loaded: Loaded) -> Batch:

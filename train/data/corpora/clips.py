@@ -141,10 +141,10 @@ def clips_of_tracks(corpus: Corpus, clips: NDArray[np.int64], size: int) -> Plan
     if not len(clips):
         raise ValueError("no track is long enough for a clip")
     first = clips[:, 0]
-    tracks = np.unique(np.char.add(np.char.add(corpus.subject[first], "/"), corpus.session[first]), return_inverse=True)
-    order = np.argsort(tracks[1], kind="stable")
-    own = np.split(order, np.flatnonzero(np.diff(tracks[1][order])) + 1)
-    each = max(-(-size // max(len(own), 1)), 1)
+    track = corpus.sequence()[first]
+    order = np.argsort(track, kind="stable")
+    own = np.split(order, np.flatnonzero(np.diff(track[order])) + 1)
+    each = -(-size // len(own))
 
     def plan(rng: Generator) -> list[NDArray[np.int64]]:
         chosen = np.concatenate([rng.choice(some, each) for some in own])

@@ -45,6 +45,11 @@ class Corpus(NamedTuple):
     intensity: NDArray[np.float32]  # (F, A) 0-5, NaN unknown
     text: dict[str, Text]  # further columns (F,), such as activity, expression, part; "" unknown
 
+    def sequence(self) -> NDArray[np.int64]:
+        """(F,) number of each frame's (subject, session), in their alphabetical order."""
+        names = np.char.add(np.char.add(self.subject, "/"), self.session)
+        return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
+
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What an index says of itself."""
