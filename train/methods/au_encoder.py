@@ -6,6 +6,7 @@ AUNCE trains the encoder by contrast alone and judges it by a linear probe. The 
 contrast, a weighted cross-entropy on occurrence and a regression of left and right intensity train it together.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,13 +62,15 @@ class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     channels: int
     neighbours: int
     steps: int
-    batch: int  # faces; each is seen in two views
+    batch: int  # faces of each process; each is seen in two views
+    processes: int  # that train together, a core each
     learning_rate: float
     weight_decay: float
     contrast: float  # weight of the AUNCE loss
     cross_entropy: float
     regression: float
     tracing: float  # of what the pixels say of the landmarks
+    agreement: float  # of the two views of a face, also where no label is known
     bf16: bool  # forward passes in bfloat16, where the processor has it
     renders: str  # folder with train/ and validation/ shards of `python -m train render`
     renders_share: float  # of the faces drawn
@@ -100,6 +103,7 @@ class Sample(NamedTuple):
     right_weight: Float32  # (2, A)
     occurrence: NDArray[np.bool_]  # (A,)
     known: NDArray[np.bool_]  # (A,)
+    flipped: NDArray[np.bool_]  # () whether one view is a mirror image of the other
 
 
 class Batch(NamedTuple):
@@ -115,6 +119,7 @@ class Batch(NamedTuple):
     right_weight: Tensor
     occurrence: Tensor
     known: Tensor
+    flipped: Tensor
 
 
 def run(config: AUEncoderConfig) -> None:
@@ -149,16 +154,20 @@ def run(config: AUEncoderConfig) -> None:
         occurrence, known = batch.occurrence, batch.known
         kinds = contrast.draw(len(AU_COLUMNS), generator)
         labels = torch.stack([batch.left, batch.right]).flatten(1, 2)
+        moved = batch.moved.flatten(0, 1)[:, None]  # (2B, 1, P, 2)
         believed = torch.stack([batch.left_weight, batch.right_weight]).flatten(1, 2)
         believed = believed * (1 + _EMPHASIS * labels)  # most AUs are absent in most faces
         wrong = smooth_l1_loss(torch.stack([out.left, out.right]), labels, reduction="none") * believed
+        one, other = (torch.stack([out.left[i::2], out.right[i::2]], dim=-1) for i in (0, 1))  # (B, A, 2)
+        other = torch.where(batch.flipped[:, None, None], other.flip(-1), other)
         twice = occurrence.repeat_interleave(2, dim=0), known.repeat_interleave(2, dim=0)
         return {
             "contrast": config.contrast * contrast(first, second, occurrence, known, kinds, weights),
             "entropy": config.cross_entropy * entropy(out.logits, *twice),
             "intensity": config.regression * wrong.sum() / believed.sum().clamp(min=1),
             "tracing": config.tracing * smooth_l1_loss(out.traced, batch.traced.flatten(0, 1), beta=0.5),
-            "moving": config.tracing * smooth_l1_loss(out.moved, batch.moved.flatten(0, 1), beta=0.3),
+            "moving": 2 * config.tracing * smooth_l1_loss(out.moved, moved.expand_as(out.moved), beta=0.3),
+            "agreement": config.agreement * smooth_l1_loss(one, other, beta=0.5),
         }
 
     def measure(model: nn.Module) -> dict[str, float]:
@@ -174,14 +183,15 @@ def run(config: AUEncoderConfig) -> None:
         folder=Path(config.run_folder),
         every=750,
         report=lambda model, _: _short(measure(model)),
-        ema_decay=0.995,
+        ema_decay=0.998,
+        processes=config.processes,
     )
     metrics = measure(trained)
     print(metrics)
     card = Card(
         role="au",
         name="rtau-au",
-        version="4",
+        version="5",
         sha256="",
         input_size=SIDE,
         mean=MEAN,
@@ -243,7 +253,7 @@ class Views(IterableDataset[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         torch.set_num_threads(1)
-        rng = np.random.default_rng([self.config.seed, int(time.time())])
+        rng = np.random.default_rng([self.config.seed, int(time.time()), os.getpid()])
         while True:
             flips = rng.random(2) < 0.5
             if rng.random() < self.config.renders_share:
@@ -265,7 +275,17 @@ class Views(IterableDataset[Sample]):
             believed = np.stack([weights[::-1] if mirrored else weights for mirrored in flips], axis=1)
             images, points, traced, moved = (np.stack(parts) for parts in zip(*views, strict=True))
             yield Sample(
-                images, points, traced, moved, swapped[0], swapped[1], believed[0], believed[1], occurrence, known
+                images,
+                points,
+                traced,
+                moved,
+                swapped[0],
+                swapped[1],
+                believed[0],
+                believed[1],
+                occurrence,
+                known,
+                flips[0] != flips[1],
             )
 
     def view(self, face: LabelledFace, mirrored: bool, rng: Generator) -> View:

@@ -36,6 +36,6 @@ def test_the_picture_is_looked_at_where_the_points_are() -> None:
     torch.nn.init.ones_(net.move)
     dark, bright = torch.zeros(1, 3, 112, 112), torch.zeros(1, 3, 112, 112)
     bright[:, :, 20:36, 76:92] = 4
-    changed = (net(bright, points).moved - net(dark, points).moved).abs().sum(dim=(0, 2))
+    changed = (net(bright, points).moved - net(dark, points).moved).abs().sum(dim=(0, 1, 3))
     assert changed[1] > 5 * changed[0]
     assert changed[1] > 5 * changed[2]

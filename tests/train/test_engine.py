@@ -1,0 +1,72 @@
+"""What every training run shares."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from train.engine import fit
+
+STEPS = 4
+
+
+class ByRank:
+    """Each process sees another number; a lone process sees both."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        numbers = [float(dist.get_rank())] if dist.is_initialized() else [0.0, 1.0]
+        while True:
+            yield torch.tensor(numbers)[:, None]
+
+
+def trained(folder: Path, processes: int) -> Tensor:
+    torch.manual_seed(0)
+    model = nn.Linear(1, 1)
+
+    def loss_of(model: nn.Module, batch: object) -> dict[str, Tensor]:
+        assert isinstance(batch, Tensor)
+        return {"square": (model(batch) - 3).square().mean()}
+
+    averaged, _ = fit(
+        model,
+        ByRank(),
+        loss_of,
+        steps=STEPS,
+        learning_rate=0.1,
+        weight_decay=0.0,
+        folder=folder,
+        every=STEPS,
+        report=lambda model, step: "",
+        processes=processes,
+    )
+    return torch.cat([p.flatten() for p in averaged.parameters()])
+
+
+def test_processes_train_one_network_on_all_their_batches(tmp_path: Path) -> None:
+    assert trained(tmp_path / "two", 2) == pytest.approx(trained(tmp_path / "one", 1), abs=1e-6)
+
+
+def test_a_process_that_fails_ends_the_run(tmp_path: Path) -> None:
+    class Broken(ByRank):
+        def __iter__(self) -> Iterator[Tensor]:
+            if dist.get_rank() == 1:
+                raise OSError("no such shard")
+            return super().__iter__()
+
+    model = nn.Linear(1, 1)
+    with pytest.raises(RuntimeError):
+        fit(
+            model,
+            Broken(),
+            lambda model, batch: {"square": model(batch).square().mean()},
+            steps=STEPS,
+            learning_rate=0.1,
+            weight_decay=0.0,
+            folder=tmp_path,
+            every=STEPS,
+            report=lambda model, step: "",
+            processes=2,
+        )
