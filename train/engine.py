@@ -117,7 +117,7 @@ def _together(processes: int, learn: Callable[[], Iterator[Learnt]]) -> Iterator
                 pass
 
         fork = multiprocessing.get_context("fork")
-        others = [fork.Process(target=beside, args=(rank,)) for rank in range(1, processes)]  # type: ignore[attr-defined]
+        others = [fork.Process(target=beside, args=(rank,)) for rank in range(1, processes)]
         for other in others:
             other.start()
         try:
@@ -135,5 +135,5 @@ def _average_gradients(model: nn.Module, processes: int) -> None:
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     together = torch.cat([gradient.flatten() for gradient in gradients]) / processes
     dist.all_reduce(together)
-    for gradient, part in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
+    for gradient, part in zip(gradients, torch.split(together, [g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))

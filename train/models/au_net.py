@@ -94,12 +94,9 @@ class AUNet(nn.Module):
         medium = [self.close(maps[1]), maps[2]]
         _, approached = self.first(_sampled(medium, given))
         nearer = given + approached.detach() / self.pixels
-        cross = nearer[:, :, None] + self.cross  # (N, P, 5, 2)
-        seen = [
-            _sampled(maps[:1], cross.flatten(1, 2)).unflatten(1, cross.shape[1:3]).flatten(2),
-            _sampled(medium, nearer),
-        ]
-        near, rest = self.second(torch.cat(seen, dim=2))
+        about = (nearer[:, :, None] + self.cross).flatten(1, 2)  # (N, P * 5, 2)
+        fine = _sampled(maps[:1], about).reshape(*given.shape[:2], -1)
+        near, rest = self.second(torch.cat([fine, _sampled(medium, nearer)], dim=2))
         moved = approached + rest
         apart = (points - self.usual) * self.pixels  # (N, 478, 2) crop pixels
         shape = apart[:, self.looked_at] + moved

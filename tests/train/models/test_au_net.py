@@ -30,12 +30,37 @@ def test_a_face_is_read_the_same_in_any_company() -> None:
     assert together[2].tolist() == pytest.approx(alone[0].tolist(), abs=1e-4)
 
 
+DARK, BRIGHT = torch.zeros(1, 3, 112, 112), torch.zeros(1, 3, 112, 112)
+BRIGHT[:, :, 20:36, 76:92] = 4  # right and above the middle
+THERE = torch.tensor([0.25, -0.25])
+
+
+def looking(net: AUNet) -> AUNet:
+    """Each landmark moves only by what it sees itself."""
+    for look in (net.first, net.second):
+        last = look.form[-1]
+        assert isinstance(last, torch.nn.Linear)
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
+        torch.nn.init.ones_(look.own)
+    return net
+
+
 def test_the_picture_is_looked_at_where_the_points_are() -> None:
-    net, points = network(), torch.zeros(1, 478, 2)
-    points[:, 33] = torch.tensor([0.25, -0.25])  # right and above the middle
-    torch.nn.init.ones_(net.move)
-    dark, bright = torch.zeros(1, 3, 112, 112), torch.zeros(1, 3, 112, 112)
-    bright[:, :, 20:36, 76:92] = 4
-    changed = (net(bright, points).moved - net(dark, points).moved).abs().sum(dim=(0, 1, 3))
+    net, points = looking(network()), torch.zeros(1, 478, 2)
+    points[:, 33] = THERE
+    changed = (net(BRIGHT, points).moved - net(DARK, points).moved)[0, 0].abs().sum(dim=1)
     assert changed[1] > 5 * changed[0]
     assert changed[1] > 5 * changed[2]
+
+
+def test_the_second_look_is_where_the_first_found_the_landmark() -> None:
+    net, points = looking(network()), torch.zeros(1, 478, 2)
+    torch.nn.init.zeros_(net.first.own)
+    last = net.first.form[-1]
+    assert isinstance(last, torch.nn.Linear)
+    with torch.no_grad():
+        last.bias[:2] = THERE * 112
+    first, second = (net(BRIGHT, points).moved - net(DARK, points).moved)[0].abs().sum(dim=2)
+    assert (first == 0).all()
+    assert second[0] > 5 * second[1]
