@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
@@ -51,6 +52,7 @@ _UNSURE = 0.4  # intensities this near to the occurrence threshold are not used 
 _BLIND = 0.15  # share of views without landmarks
 _REAL_COLOURS = 0.3  # share of rendered views that take over the colours of a photo
 _EMPHASIS = 0.4  # how much more an intensity counts per level
+_SLOPES = (0.3, 12.0)  # of a probability, per level of intensity
 _MAX_CLASS_WEIGHT = 4.0  # very rare AUs have too few faces to carry more
 
 
@@ -186,6 +188,11 @@ def run(config: AUEncoderConfig) -> None:
         ema_decay=0.998,
         processes=config.processes,
     )
+    assert isinstance(trained, AUNet)
+    chosen, out = predict_renders(trained, held_out, template)
+    strongest = np.maximum(held_out.left, held_out.right)[chosen]  # NaN where one side is covered
+    slopes = honest_slopes(out.intensity.numpy(), strongest >= 1, np.isfinite(strongest))
+    trained.slope.copy_(torch.from_numpy(slopes).expm1().log())  # softplus undone
     metrics = measure(trained)
     print(metrics)
     card = Card(
@@ -211,7 +218,7 @@ def run(config: AUEncoderConfig) -> None:
         limits=LIMITS,
     )
     example = {"image": torch.randn(2, 3, SIDE, SIDE), "points": torch.rand(2, 478, 2) - 0.5}
-    write_artifact(Path(config.out), AUExport(trained), example, {"image": {0: "n"}, "points": {0: "n"}}, card)  # type: ignore[arg-type]
+    write_artifact(Path(config.out), AUExport(trained), example, {"image": {0: "n"}, "points": {0: "n"}}, card)
 
 
 LIMITS = (
@@ -381,8 +388,10 @@ def evaluate(
     return metrics
 
 
-def evaluate_renders(model: nn.Module, renders: Renders, template: NDArray[np.float64]) -> dict[str, float]:
-    """On rendered people that no training saw: ROC-AUC of occurrence and ICC(3,1) of both sides' intensities."""
+def predict_renders(
+    model: nn.Module, renders: Renders, template: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], AUOutput]:
+    """Which rendered faces (F,) can be used, and the network on the landmarks found in them."""
     chosen = np.flatnonzero(renders.usable)
     images, points = [], []
     for i in chosen:
@@ -393,7 +402,13 @@ def evaluate_renders(model: nn.Module, renders: Renders, template: NDArray[np.fl
     for start in range(0, len(chosen), 64):
         some = torch.from_numpy(np.stack(images[start : start + 64]))
         parts.append(model(normalised(some), torch.from_numpy(np.stack(points[start : start + 64]))))
-    out = AUOutput(*(torch.cat(part).numpy() for part in zip(*parts, strict=True)))  # type: ignore[arg-type]
+    return chosen, AUOutput(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def evaluate_renders(model: nn.Module, renders: Renders, template: NDArray[np.float64]) -> dict[str, float]:
+    """On rendered people that no training saw: ROC-AUC of occurrence and ICC(3,1) of both sides' intensities."""
+    chosen, outputs = predict_renders(model, renders, template)
+    out = AUOutput(*(part.numpy() for part in outputs))  # type: ignore[arg-type]
     metrics: dict[str, float] = {}
     for a, au in enumerate(AU_COLUMNS):
         left, right = renders.left[chosen, a], renders.right[chosen, a]
@@ -404,6 +419,23 @@ def evaluate_renders(model: nn.Module, renders: Renders, template: NDArray[np.fl
         estimate = np.concatenate([np.asarray(out.left)[both, a], np.asarray(out.right)[both, a]])
         metrics[f"renders_icc_{au}"] = icc31(truth, estimate)
     return metrics
+
+
+def honest_slopes(intensity: Float32, wanted: NDArray[np.bool_], known: NDArray[np.bool_]) -> Float32:
+    """(A,) how steeply each AU's probability rises with its intensity (N, A), so that it is right on average.
+
+    The probability stays a half where the intensity is 1; the slope is the likeliest given the AUs shown (N, A).
+    """
+
+    def surprise(slope: float, above: Float32, shown: NDArray[np.bool_]) -> float:
+        return float(np.logaddexp(0, np.where(shown, -slope, slope) * above).mean())
+
+    slopes = []
+    for a in range(intensity.shape[1]):
+        there = known[:, a]
+        given = intensity[there, a] - 1, wanted[there, a]
+        slopes.append(minimize_scalar(surprise, bounds=_SLOPES, args=given, method="bounded").x)
+    return np.array(slopes, np.float32)
 
 
 def _short(metrics: dict[str, float]) -> str:
