@@ -45,9 +45,8 @@ class LandmarksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     learning_rate: float
     weight_decay: float
     negatives: float  # share of crops without a face
-    renders: str  # folder with train/ shards of `python -m train render`
-    renders_share: float  # of the faces drawn
-    initial: str | None = None  # checkpoint of an earlier run to start from
+    renders: str = "runs/synth"  # folder with train/ shards of `python -m train render`
+    renders_share: float = 0.0  # of the faces drawn
     source_weights: dict[str, float]  # how often a picture of a source is drawn; 1 when not named
     seed: int
     out: str
@@ -70,10 +69,8 @@ def run(config: LandmarksConfig) -> None:
     mean, basis = _shape_space([face.landmarks for face in faces], config.basis)
     net = LandmarkNet(config.widths, config.blocks, torch.from_numpy(mean), torch.from_numpy(basis))
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.initial is not None:
-        earlier = torch.load(config.initial, weights_only=True)["averaged"]
-        net.load_state_dict({n.removeprefix("module."): v for n, v in earlier.items() if n != "n_averaged"})
-    crops = Crops(faces, load_renders(Path(config.renders) / "train", None), config)
+    renders = load_renders(Path(config.renders) / "train", None) if config.renders_share else None
+    crops = Crops(faces, renders, config)
     loader = DataLoader(crops, batch_size=config.batch, num_workers=1, prefetch_factor=6)
     weight = _point_weights(mean)
     trained, minutes = fit(
@@ -102,7 +99,7 @@ def run(config: LandmarksConfig) -> None:
             "presence": "(N,) probability that the crop shows a face",
             "pose": "(N, 3) pitch, yaw, roll relative to the crop, degrees; up, to the subject's right, tilted right +",
         },
-        trained_on=(*OPEN_MATERIAL, ICT_FACE, MAKEHUMAN, BACKGROUNDS),
+        trained_on=(*OPEN_MATERIAL, *((ICT_FACE, MAKEHUMAN) if renders else ()), BACKGROUNDS),
         command="python -m train landmarks --config configs/train/landmarks.yaml",
         trained=when_and_where(minutes),
         metrics={f"validation_{name}": round(value, 4) for name, value in metrics.items()},
@@ -118,7 +115,7 @@ def run(config: LandmarksConfig) -> None:
 class Crops(IterableDataset[Sample]):
     """An endless stream of augmented crops."""
 
-    def __init__(self, faces: list[LabelledFace], renders: Renders, config: LandmarksConfig) -> None:
+    def __init__(self, faces: list[LabelledFace], renders: Renders | None, config: LandmarksConfig) -> None:
         self.faces, self.renders, self.config = faces, renders, config
         self.depth = float(np.mean([face.landmarks[:, 2].mean() / inter_ocular(face.landmarks) for face in faces]))
         self.mirror = mirror_indices(mean_shape([f.landmarks for f in faces if abs(f.pose[1]) < 25]))
@@ -134,7 +131,7 @@ class Crops(IterableDataset[Sample]):
 
     def positive(self, rng: Generator) -> Sample:
         """A face, cropped as tracking or as detection would crop it."""
-        if rng.random() < self.config.renders_share:
+        if self.renders is not None and rng.random() < self.config.renders_share:
             face = self.renders.face(int(rng.integers(len(self.renders.jpegs))), self.depth)
         else:
             face = self.faces[rng.choice(len(self.faces), p=self.odds)]
