@@ -164,8 +164,21 @@ def _swin_t(gpu: CudaDevice) -> _Encoder:
     flops = _flops(net, [torch.zeros(1, 3, 224, 224)])
     net = net.half().to(gpu.place)
     card = msgspec.structs.replace(load_artifact("default", "au").card, input_size=224)
-    title = "Swin-T at 224 pixels, random weights"
-    return _Encoder(title, card, net, _Module(net), {"image": (3, 224, 224)}, flops)
+    attention = _quickest_attention(net, torch.randn((64, 3, 224, 224), device=gpu.place).half())
+    title = f"Swin-T at 224 pixels, random weights, {attention.name.lower().replace('_', ' ')}"
+    return _Encoder(title, card, net, _Module(net, attention), {"image": (3, 224, 224)}, flops)
+
+
+def _quickest_attention(net: nn.Module, images: Tensor) -> SDPBackend:
+    """PyTorch's own choice need not be that, and what it chooses may refuse such small windows when it runs."""
+    seconds = {SDPBackend.MATH: float("inf")}
+    for backend in (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION):
+        try:
+            with sdpa_kernel(backend):
+                seconds[backend] = _seconds(_called(net, {"image": images}))
+        except Exception as error:
+            click.echo(f"{backend.name}: {_in_short(error)}", err=True)
+    return min(seconds, key=lambda backend: seconds[backend])
 
 
 def _default_encoder(gpu: CudaDevice, reached: Figures) -> Iterator[str]:
@@ -211,12 +224,13 @@ def _swin(gpu: CudaDevice, reached: Figures) -> Iterator[str]:
 class _Module:
     """Any module on one image, as a lane takes it."""
 
-    def __init__(self, net: nn.Module) -> None:
-        self._net = net
+    def __init__(self, net: nn.Module, attention: SDPBackend) -> None:
+        self._net, self._attention = net, attention
 
     def at(self, shapes: dict[str, tuple[int, ...]]) -> Network:
         def run(inputs: Tensors) -> Tensors:
-            return {"out": self._net(inputs["image"])}
+            with sdpa_kernel(self._attention):
+                return {"out": self._net(inputs["image"])}
 
         return run
 

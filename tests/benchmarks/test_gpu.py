@@ -62,6 +62,16 @@ def test_a_form_of_the_network_that_fails_costs_its_row_only(encoder: gpu._Encod
     assert any(row.startswith("| PyTorch eager | 2 (") for row in rows)
 
 
+def test_attention_that_refuses_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(work: object) -> float:
+        if torch.backends.cuda.cudnn_sdp_enabled():
+            raise RuntimeError("No valid execution plans built")
+        return 0.5
+
+    monkeypatch.setattr(gpu, "_seconds", seconds)
+    assert gpu._quickest_attention(torch.nn.Flatten(), torch.zeros(1)) == gpu.SDPBackend.EFFICIENT_ATTENTION
+
+
 def test_no_compilation_begins_when_time_is_up(encoder: gpu._Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[float] = []
 
