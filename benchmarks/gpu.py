@@ -267,7 +267,7 @@ def _forms(gpu: CudaDevice, encoder: _Encoder, models: dict[str, Model], reached
     yield "|---" * (len(ALONE) + 1) + "|"
     for name, model in models.items():
         yield _row(f"graph of `{name}`", lambda inputs: _recorded(gpu, model, inputs), gpu, encoder, ALONE, reached)  # noqa: B023
-    yield _row("PyTorch eager", lambda inputs: _called(encoder.net, inputs), gpu, encoder, ALONE, reached)
+    yield _row("PyTorch eager", lambda inputs: _eager(encoder.model, inputs), gpu, encoder, ALONE, reached)
     yield ""
 
 
@@ -336,14 +336,14 @@ def _recorded(gpu: CudaDevice, model: Model, inputs: Tensors) -> Callable[[], ob
     return launched
 
 
+def _eager(model: Model, inputs: Tensors) -> Callable[[], object]:
+    run = model.at({name: tuple(value.shape) for name, value in inputs.items()})
+    return torch.no_grad()(lambda: run(inputs))
+
+
 def _called(net: nn.Module, inputs: Tensors) -> Callable[[], object]:
     values = list(inputs.values())
-
-    def run() -> Any:
-        with torch.no_grad():
-            return net(*values)
-
-    return run
+    return torch.no_grad()(lambda: net(*values))
 
 
 def _table(title: str, rates: dict[int, float], flops: float, reached: Figures) -> Iterator[str]:

@@ -47,8 +47,13 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> gpu._Encoder:
     monkeypatch.setattr(gpu, "_seconds", lambda work: 0.5 if work() is not None else 0.0)
     monkeypatch.setattr(gpu, "_swin_t", lambda device: found)
     monkeypatch.setattr(gpu, "_encoder", lambda device: found)
-    found = gpu._Encoder("Small", CARD, torch.nn.Flatten(), FailsAlone(), {"image": (3, 8, 8)}, flops=1.0)
+    found = gpu._Encoder("Small", CARD, torch.nn.Flatten(), Flat(), {"image": (3, 8, 8)}, flops=1.0)
     return found
+
+
+class Flat:
+    def at(self, shapes: dict[str, tuple[int, ...]]) -> Network:
+        return lambda inputs: {"out": inputs["image"].flatten(1)}
 
 
 class FailsAlone:
@@ -57,7 +62,7 @@ class FailsAlone:
 
 
 def test_a_form_of_the_network_that_fails_costs_its_row_only(encoder: gpu._Encoder) -> None:
-    rows = list(gpu._forms(HostDevice(), encoder, {"cuda": encoder.model}, {"matrix": 1.0}))  # type: ignore[arg-type]
+    rows = list(gpu._forms(HostDevice(), encoder, {"cuda": FailsAlone()}, {"matrix": 1.0}))  # type: ignore[arg-type]
     assert any(row.startswith("| graph of `cuda` | failed: RuntimeError | failed") for row in rows)
     assert any(row.startswith("| PyTorch eager | 2 (") for row in rows)
 
