@@ -24,5 +24,28 @@ CUDA_ROOT = "$toolkit"
 CUDA_ENABLE_CURAND = False
 CUDADRV_LIB_DIR = ["$work/lib"]
 EOF
-"$python" setup.py -q build_ext --parallel "$(nproc)" >build.log 2>&1 || { tail -n 30 build.log >&2; exit 1; }
+cat > parallel_setup.py <<EOF
+# Nearly all files belong to one extension, and setuptools compiles those one after another.
+import runpy
+from multiprocessing.pool import ThreadPool
+from os import cpu_count
+
+import setuptools  # brings distutils
+from distutils.ccompiler import CCompiler
+
+
+def compile(self, sources, output_dir=None, macros=None, include_dirs=None, debug=False,
+            extra_preargs=None, extra_postargs=None, depends=None):
+    _, objects, extra_postargs, pp_opts, build = self._setup_compile(
+        output_dir, macros, include_dirs, sources, depends, extra_postargs)
+    cc_args = self._get_cc_args(pp_opts, debug, extra_preargs)
+    with ThreadPool(cpu_count()) as pool:
+        pool.map(lambda o: self._compile(o, *build[o], cc_args, extra_postargs, pp_opts), objects, chunksize=1)
+    return objects
+
+
+CCompiler.compile = compile
+runpy.run_path("setup.py", run_name="__main__")
+EOF
+"$python" parallel_setup.py -q build_ext >build.log 2>&1 || { tail -n 30 build.log >&2; exit 1; }
 "$python" -m pip install --quiet --no-index --no-deps --no-build-isolation --target "$target" .

@@ -74,8 +74,14 @@ class CudaDevice:
             work()
         graph = torch.cuda.CUDAGraph()
         # relaxed: what PyCUDA calls beside the launch, and what Python frees meanwhile, does not spoil the recording
-        with torch.cuda.graph(graph, stream.pool, stream.torch, capture_error_mode="relaxed"):
-            result = work()
+        try:
+            with torch.cuda.graph(graph, stream.pool, stream.torch, capture_error_mode="relaxed"):
+                result = work()
+        except BaseException:
+            # PyTorch frees the stream's cuBLAS workspace, in which its other graphs compute, with whichever graph ends
+            # first: now, so that this one does not take that of later ones when somebody lets go of the error.
+            graph.reset()
+            raise
         return graph.replay, result
 
     def works(self) -> bool:

@@ -52,7 +52,10 @@ class Device(Protocol):
         """Run crop.cu: faces (N * 152,) uint8 -> image (N, 3, H, W) float16."""
 
     def record(self, work: Callable[[], Tensor], stream: Any) -> tuple[Callable[[], object], Tensor]:
-        """Record `work` as one graph: the function that launches it, and the tensor it leaves its result in."""
+        """Record `work` as one graph: the function that launches it, and the tensor it leaves its result in.
+
+        Where that fails, the graphs recorded on this stream before cannot be launched any more.
+        """
 
     def works(self) -> bool:
         """Wait for everything; False when nothing runs in this process any more, as after an illegal access."""
@@ -87,7 +90,11 @@ class Lane:
         with self._working():
             self._upload(packed, bucket, others)
             if (bucket, size) not in self._graphs:
-                self._graphs[bucket, size] = self._record(bucket, size)
+                try:
+                    self._graphs[bucket, size] = self._record(bucket, size)
+                except Exception:
+                    self._graphs.clear()  # they share memory with the one that failed (CudaDevice.record)
+                    raise
             graph = self._graphs[bucket, size]
             graph.launch()
             graph.host.copy_(graph.result, non_blocking=True)

@@ -72,7 +72,7 @@ class PatchMerging(nn.Module):
         self.norm, self.reduction = nn.LayerNorm(4 * dim), nn.Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
+        x = _padded(x, x.shape[1] % 2, x.shape[2] % 2)
         x = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], dim=-1)
         out: Tensor = self.reduction(self.norm(x))
         return out
@@ -125,25 +125,32 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
-        x = pad(x, (0, 0, 0, -width % WINDOW, 0, -height % WINDOW))
+        x = _padded(x, -height % WINDOW, -width % WINDOW)
         high, wide = x.shape[1:3]
         shift = self.shift if max(high, wide) > WINDOW else 0
         x = x.roll((-shift, -shift), (1, 2)) if shift else x
         windows = _windows(x)  # (B, n, 49, C)
         count, places, channels = windows.shape[1:]
-        split = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)
-        q, k, v = split.flatten(2, 3)  # (B, n h, 49, c): each window's heads, so that exporters see four axes
-        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # (h, 49, 49)
-        bias = bias.expand(count, -1, -1, -1)
+        qkv = self.qkv(windows).unflatten(-1, (3, self.heads, -1))  # (B, n, 49, 3, h, c)
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]  # (1, h, 49, 49)
+        # Four axes, for exporters. Heads of their own: where windows differ they are copied for it, else nothing is.
         if shift:
-            bias = bias + _strangers(high, wide, shift, bias.device)[:, None]
-        mixed: Tensor = scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1)[None].to(q.dtype))
-        mixed = mixed.view(-1, count, self.heads, places, channels // self.heads).transpose(2, 3)
+            q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3)  # (B, n h, 49, c)
+            bias = (bias + _strangers(high, wide, shift, bias.device)[:, None]).flatten(0, 1)[None]
+        else:
+            q, k, v = qkv.flatten(0, 1).permute(2, 0, 3, 1, 4)  # (B n, h, 49, c)
+        mixed: Tensor = scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        mixed = mixed.reshape(-1, count, self.heads, places, channels // self.heads).transpose(2, 3)
         out: Tensor = self.proj(mixed.reshape(-1, count, places, channels))
         out = out.view(-1, high // WINDOW, wide // WINDOW, WINDOW, WINDOW, channels)
         out = out.transpose(2, 3).reshape(-1, high, wide, channels)
         out = out.roll((shift, shift), (1, 2)) if shift else out
         return out[:, :height, :width]
+
+
+def _padded(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Zeros below and right of (B, H, W, C); `pad` would copy the map for none, too."""
+    return pad(x, (0, 0, 0, columns, 0, rows)) if rows or columns else x
 
 
 def _windows(x: Tensor) -> Tensor:

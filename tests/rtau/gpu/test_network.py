@@ -196,6 +196,29 @@ def test_an_error_that_the_device_recovers_from_costs_its_batches_only() -> None
     assert (network.faces([view], number=numbers(7))["sum"] == numbers(7)[:, 0]).all()
 
 
+def test_after_a_recording_that_failed_all_graphs_of_its_lane_are_recorded_again() -> None:
+    """They compute in memory that PyTorch frees with the one that failed."""
+
+    class SmallDevice(HostDevice):
+        full = False
+
+        def record(self, work: Callable[[], torch.Tensor], stream: object) -> object:  # type: ignore[override]
+            if self.full:
+                raise RuntimeError("CUDA out of memory")
+            return super().record(work, stream)  # type: ignore[arg-type]
+
+    device = SmallDevice()
+    network = GPUNetwork(CARD, [Lane(device, Means(), 4) for _ in range(2)], 4)
+    one, all = View(grey_picture(), looks(1, 128)), View(grey_picture(), looks(4, 128))
+    network.faces([one], number=numbers(1))
+    device.full = True
+    with pytest.raises(RuntimeError, match="out of memory"):
+        network.faces([all], number=numbers(4))
+    device.full = False
+    network.faces([one], number=numbers(1))
+    assert (device.recorded, device.launched) == (2, 2)
+
+
 def test_every_lane_is_warmed_up_for_every_batch_size() -> None:
     network, device = means(4)
     for count in network.sizes:
