@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import av
 import av.error
@@ -377,8 +377,9 @@ def _plane(frame: VideoFrame, i: int, bits: int) -> Plane:
 def _mirrored(frame: VideoFrame) -> bool:
     """Whether the picture is displayed as in a mirror."""
     with contextlib.suppress(ValueError):  # PyAV does not know the EXIF data of photos
-        if "DISPLAYMATRIX" in frame.side_data:
-            a, b, _, c, d, *_ = struct.unpack("=9i", frame.side_data["DISPLAYMATRIX"])
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        if matrix is not None:
+            a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
             return bool(a * d < b * c)
     return False
 
