@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -311,9 +311,13 @@ def view_picture(format: PictureFormat, buffer: memoryview) -> Picture:
     return Picture(format, *planes)
 
 
-def paced(decode: Decode, source: SourceConfig) -> Iterator[Frame]:
-    """The frames as a live source gives them: each when it is due, and again from the beginning where it loops."""
-    index, offset_s = 0, 0.0
+def paced(decode: Iterable[Frame], source: SourceConfig) -> Iterator[Frame]:
+    """The frames as a live source gives them: each when it is due, and again from the beginning where it loops.
+
+    Where the recorder paused for longer than half of `timeout_s`, only that is waited for: who waits for frames must not
+    take the source for dead.
+    """
+    index, offset_s, longest_s = 0, 0.0, source.timeout_s / 2
     while True:
         begun, first_s, last_s, step_s = time.monotonic(), None, 0.0, 1 / 25
         for frame in decode:
@@ -322,7 +326,9 @@ def paced(decode: Decode, source: SourceConfig) -> Iterator[Frame]:
             step_s = frame.time_s - last_s or step_s
             last_s = frame.time_s
             if source.realtime:
-                time.sleep(max(begun + last_s - first_s - time.monotonic(), 0.0))
+                left_s = begun + last_s - first_s - time.monotonic()
+                begun -= max(left_s - longest_s, 0.0)
+                time.sleep(min(max(left_s, 0.0), longest_s))
                 yield Frame(index, offset_s + last_s, time.monotonic_ns(), time.time_ns(), frame.picture)
             else:
                 yield Frame(index, offset_s + last_s, frame.t_capture_ns, frame.t_wall_ns, frame.picture)
@@ -331,7 +337,8 @@ def paced(decode: Decode, source: SourceConfig) -> Iterator[Frame]:
             return
         length_s = last_s - first_s + step_s
         if source.realtime:
-            time.sleep(max(begun + length_s - time.monotonic(), 0.0))  # the last frame is shown for its time too
+            left_s = begun + length_s - time.monotonic()
+            time.sleep(min(max(left_s, 0.0), longest_s))  # the last frame is shown for its time too
         offset_s += length_s
 
 
