@@ -36,9 +36,6 @@ def test_a_pause_of_the_recorder_is_not_waited_for_in_full() -> None:
     given = list(paced(frames, SourceConfig(path="clip.mp4", realtime=True, timeout_s=0.6)))
     assert 0.5 <= time.monotonic() - begun < 5
     assert [frame.time_s for frame in given] == [0.0, 0.1, 600.0, 600.1]
-    steps_s = [(b.t_capture_ns - a.t_capture_ns) / 1e9 for a, b in itertools.pairwise(given)]
-    assert steps_s[1] >= 0.3
-    assert steps_s[2] >= 0.1  # the pace goes on
 
 
 def test_a_looped_file_goes_on_counting(clip: Path) -> None:
