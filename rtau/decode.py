@@ -314,8 +314,8 @@ def view_picture(format: PictureFormat, buffer: memoryview) -> Picture:
 def paced(decode: Iterable[Frame], source: SourceConfig) -> Iterator[Frame]:
     """The frames as a live source gives them: each when it is due, and again from the beginning where it loops.
 
-    Where the recorder paused for longer than half of `timeout_s`, only that is waited for: whoever waits for frames must
-    not take the source for dead.
+    Where the recorder paused for longer than half of `timeout_s`, only that is waited for: whoever waits for frames
+    must not take the source for dead.
     """
     index, offset_s, longest_s = 0, 0.0, source.timeout_s / 2
     while True:

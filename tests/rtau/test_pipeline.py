@@ -127,9 +127,7 @@ def test_a_variable_frame_rate_keeps_its_times_in_the_table(tmp_path: Path) -> N
     times = [0.0, 0.033, 0.1, 0.4, 0.45, 1.0]
     image = film.picture((320, 240), [(160.0, 120.0, 90.0, 0.0)])
     clip = film.write(tmp_path / "vfr.mp4", [image] * len(times), times)
-    config = tmp_path / "run.yaml"
-    config.write_text("runtime: {processes: false}")
-    run_job(Job(source=str(clip), out=tmp_path / "aus.csv", config=config))
+    run_job(Job(source=str(clip), out=tmp_path / "aus.csv", config=ONE_PROCESS))
     with (tmp_path / "aus.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["pts_s"]) for row in rows] == pytest.approx(times, abs=1e-6)
