@@ -59,10 +59,14 @@ def process(
 
     if end is not None and end <= start:
         raise click.BadParameter(f"{end:g} is not after --start {start:g}", param_hint="--end")
+    with known_errors():
+        configured = load_config(config)
+        if passphrase:
+            ask_passphrase(gallery or configured.persons.gallery, key)
     job = Job(
         source=source,
         out=None if out == "-" else Path(out),
-        config=config,
+        config=configured,
         device=device,
         max_faces=max_faces,
         weights=weights,
@@ -76,9 +80,6 @@ def process(
         overwrite=overwrite,
         command=command_line(),
     )
-    if passphrase:
-        with known_errors():
-            ask_passphrase(gallery or load_config(config).persons.gallery, key)
     console = Console(stderr=True, quiet=quiet, highlight=False)
     with known_errors(), _progress(console) as progress:
         summary = run_job(job, progress)

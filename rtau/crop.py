@@ -2,11 +2,11 @@
 
 `crop` is the fused kernel: similarity transform, sampling, colour conversion, normalisation, for all faces of a
 picture. `shrink` makes the detector's small picture of the whole frame. Both honour the stream's colour matrix, range,
-bit depth, chroma position and rotation.
+bit depth, chroma position, rotation and the shape of its pixels.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import msgspec
@@ -57,13 +57,17 @@ def colour_transform(format: PictureFormat) -> NDArray[np.float64]:
 
 def to_stored(format: PictureFormat) -> NDArray[np.float64]:
     """(2, 3) from displayed to stored picture coordinates."""
-    width, height = float(format.stored_width), float(format.stored_height)
-    return {
+    width, height = map(float, format.unturned)
+    turned = {
         0: np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
         90: np.array([[0.0, -1.0, width], [1.0, 0.0, 0.0]]),
         180: np.array([[-1.0, 0.0, width], [0.0, -1.0, height]]),
         270: np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, height]]),
     }[format.rotation]
+    if format.mirrored:
+        turned[0] = np.array([0.0, 0.0, width]) - turned[0]
+    turned[0] *= format.stored_width / width
+    return turned
 
 
 def crop(
@@ -81,7 +85,7 @@ def crop(
     outside the picture is mid-grey. The crops are written to `out` where it is given.
     """
     format = picture.format
-    if format.rotation:
+    if not format.as_stored:
         turn = to_stored(format)
         linear = turn[:, :2] @ transforms
         linear[:, :, 2] += turn[:, 2]
@@ -122,8 +126,7 @@ def shrink(picture: Picture, size: tuple[int, int], canvas: tuple[int, int], mea
     smaller = stored[0] <= format.stored_width and stored[1] <= format.stored_height
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     planes = [
-        np.ascontiguousarray(np.rot90(cv2.resize(plane, stored, interpolation=how), format.rotation // 90))
-        for plane in picture[1:]
+        np.ascontiguousarray(_turned(cv2.resize(plane, stored, interpolation=how), format)) for plane in picture[1:]
     ]
     out = np.empty((1, 3, canvas[1], canvas[0]), np.float32)
     _convert(planes[0], planes[1], planes[2], *normalised_colour(format, mean, std), out[0])
@@ -134,9 +137,14 @@ def to_rgb(picture: Picture) -> NDArray[np.uint8]:
     """The displayed picture as (H, W, 3) uint8, for drawing: quick, chroma up to half a sample from its place."""
     format = picture.format
     planes = [(plane >> (format.bits - 8)).astype(np.uint8, copy=False) for plane in picture[1:]]
-    yuv = cv2.merge([cv2.resize(plane, (format.stored_width, format.stored_height)) for plane in planes])
+    yuv = cv2.merge([cv2.resize(plane, format.unturned) for plane in planes])
     rgb = cv2.transform(yuv, colour_transform(msgspec.structs.replace(format, bits=8)) * 255)
-    return np.ascontiguousarray(np.rot90(rgb, format.rotation // 90), dtype=np.uint8)
+    return np.ascontiguousarray(_turned(rgb, format), dtype=np.uint8)
+
+
+def _turned(image: NDArray[Any], format: PictureFormat) -> NDArray[Any]:
+    """From stored to displayed, for a picture whose pixels are square already."""
+    return np.rot90(image[:, ::-1] if format.mirrored else image, format.rotation // 90)
 
 
 @lru_cache(maxsize=16)

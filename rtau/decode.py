@@ -2,12 +2,13 @@
 
 import contextlib
 import itertools
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import av
 import av.error
@@ -39,6 +40,8 @@ _FULL_RANGE = 2
 _SD_HEIGHT = 576  # an unspecified matrix is BT.601 up to here, BT.709 above
 _THREADS_FROM = 1920 * 1080  # smaller pictures decode faster than they are looked at, on one thread
 _MISSING_S = 0.5  # a file that ends this much before its announced end was cut off
+_EARLY_S = (1, 10, 100)  # so long before the wanted start a key frame is looked for
+_ASPECTS = (0.25, 4.0)  # of a pixel; others are a mistake of whoever wrote the file
 
 
 class Decode:
@@ -46,7 +49,8 @@ class Decode:
 
     The planes of a frame are views of the decoder's memory, valid until the next one. Frame 0 is the first one at or
     after `start_s`. A picture that changes its size in mid-stream is brought to the first one's size. Where the decoder
-    fails, or marks its result as corrupt, comes a Frame without a picture.
+    fails, or marks its result as corrupt, comes a Frame without a picture. Pixels that are not square, turned and
+    mirrored pictures are told by the format, as the container has them.
 
     Raises SourceError when the file cannot be opened, holds no video or no frame; DeviceError when NVDEC was asked for
     and cannot decode it; DamagedSourceError after the last good frame when the file ends before its announced end.
@@ -82,6 +86,9 @@ class Decode:
         if not self._ahead or self._source.start_s > 0:  # a second time, or from elsewhere; a camera opens but once
             self.close()
             self._open()  # from the beginning, whether the source can seek or not
+            if self._source.start_s > 0 and not self._seek():
+                self.close()
+                self._open()
         index = 0
         for time_s, frame in self._timed():
             if time_s < self._source.start_s:
@@ -110,10 +117,37 @@ class Decode:
             codec.thread_count, codec.thread_type = 1, "SLICE"
         name = self._container.format.name
         self._still = name.endswith("_pipe") or name == "image2"
+        aspect = 0.0 if self._still else float(self._stream.sample_aspect_ratio or 0)  # of a still it is for printers
+        self._pixel_aspect = aspect if _ASPECTS[0] <= aspect <= _ASPECTS[1] else 1.0
+        self._read()
+
+    def _read(self) -> None:
+        """Decode from where the container is now."""
         self._end_s: float | None = None  # of the last packet that was read
+        self._others_end_s: float | None = None  # likewise, of sound and other streams
         self._broken = ""  # why reading broke off
         self._frames = self._decoded()
         self._ahead: list[tuple[VideoFrame | None, float | None]] = []  # decoded already
+
+    def _seek(self) -> bool:
+        """Go to a key frame before `start_s`; whether that succeeded.
+
+        Many containers know decoding times only, or land between key frames: what has come of it must be looked at.
+        """
+        start_s, base = self._source.start_s, self._stream.time_base
+        for early_s in _EARLY_S:
+            if early_s >= start_s or not base:
+                return False
+            try:
+                self._container.seek(int((start_s - early_s) / base), stream=self._stream)
+            except av.error.FFmpegError:  # it cannot
+                return False
+            self._read()
+            self._ahead += self._up_to_the_first()
+            head = self._ahead[-1][0] if self._ahead else None
+            if head is not None and head.time is not None and head.time <= start_s:
+                return True
+        return False
 
     def _up_to_the_first(self) -> Iterator[tuple[VideoFrame | None, float | None]]:
         """What is decoded until there is a frame."""
@@ -132,10 +166,6 @@ class Decode:
 
     def _timed(self) -> Iterator[tuple[float, VideoFrame | None]]:
         """Frames with seconds in the source's clock; None where one could not be decoded."""
-        if self._source.start_s > 0 and self._stream.time_base:
-            target = int(self._source.start_s / self._stream.time_base)
-            with contextlib.suppress(av.error.FFmpegError):  # not seekable: decode up to there
-                self._container.seek(target, stream=self._stream, backward=True)
         step = 1 / float(self._stream.average_rate or 25)
         last_s = -step
         ahead, self._ahead = self._ahead, []
@@ -149,7 +179,7 @@ class Decode:
 
     def _decoded(self) -> Iterator[tuple[VideoFrame | None, float | None]]:
         """Decoded frames in display order, and the time of a packet in place of each that failed."""
-        packets = self._container.demux(self._stream)
+        packets = self._container.demux()  # of all streams: sound, too, tells where a file was cut off
         while True:
             try:
                 packet = next(packets, None)
@@ -161,14 +191,20 @@ class Decode:
                 return
             if packet is None:
                 return
+            is_video = packet.stream is self._stream
             base = packet.time_base or Fraction(0)
             when = packet.pts if packet.pts is not None else packet.dts
             packet_s = None if when is None else float(when * base)
             if packet_s is not None:
                 end_s = packet_s + float((packet.duration or 0) * base)
-                self._end_s = max(self._end_s or end_s, end_s)
+                if is_video:
+                    self._end_s = max(self._end_s or end_s, end_s)
+                else:
+                    self._others_end_s = max(self._others_end_s or end_s, end_s)
+            if not is_video:
+                continue
             try:
-                frames = packet.decode()
+                frames = self._stream.decode(packet)
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
@@ -192,15 +228,18 @@ class Decode:
         wanted_s = self._source.end_s
         if self._still or self._end_s is None or (wanted_s is not None and self._end_s >= wanted_s):
             return
-        stream, container = self._stream, self._container
-        announced: float | None = None
-        if stream.duration is not None and stream.time_base is not None:
-            announced = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
-        elif container.duration is not None and len(container.streams) == 1:
-            announced = (container.duration + max(container.start_time or 0, 0)) / av.time_base
-        if announced is not None and self._end_s < announced - _MISSING_S:
+        stream, container, end_s = self._stream, self._container, self._end_s
+        announced_s = end_s
+        if container.format.name == "avi" and stream.average_rate:  # its duration is guessed from the file's size
+            announced_s = float(stream.frames / stream.average_rate)
+        elif stream.duration is not None and stream.time_base is not None:
+            announced_s = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+        elif container.duration is not None:  # of the longest stream; Matroska counts it from 0, not from the start
+            announced_s = container.duration / av.time_base
+            end_s = max(end_s, self._others_end_s or end_s)
+        if end_s < announced_s - _MISSING_S:
             raise DamagedSourceError(
-                f"{self._label}: ends at {self._end_s:.2f} s of {announced:.2f} s: the file is cut off"
+                f"{self._label}: ends at {end_s:.2f} s of {announced_s:.2f} s: the file is cut off"
             )
 
     def _picture(self, frame: VideoFrame) -> Picture:
@@ -208,6 +247,7 @@ class Decode:
         name = frame.format.name
         if self._first is None:
             self._first = (name if name in _PLANAR else _REORDERED.get(name, "yuv444p"), frame.width, frame.height)
+            self._mirrored = _mirrored(frame)
         wanted, width, height = self._first
         from_rgb = name not in _PLANAR and name not in _REORDERED
         if from_rgb:
@@ -224,7 +264,9 @@ class Decode:
             bits=bits,
             matrix="bt601" if from_rgb else _MATRICES.get(int(frame.colorspace), matrix),
             full_range=from_rgb or name.startswith("yuvj") or int(frame.color_range) == _FULL_RANGE,
-            rotation=_quarter_turns(frame.rotation),
+            rotation=_quarter_turns(frame.rotation + (180 if self._mirrored else 0)),  # FFmpeg's is for no mirror
+            mirrored=self._mirrored,
+            pixel_aspect=self._pixel_aspect,
         )
         y, u, v = (_plane(frame, i, bits) for i in range(3))
         return Picture(format, y, u, v)
@@ -269,9 +311,13 @@ def view_picture(format: PictureFormat, buffer: memoryview) -> Picture:
     return Picture(format, *planes)
 
 
-def paced(decode: Decode, source: SourceConfig) -> Iterator[Frame]:
-    """The frames as a live source gives them: each when it is due, and again from the beginning where it loops."""
-    index, offset_s = 0, 0.0
+def paced(decode: Iterable[Frame], source: SourceConfig) -> Iterator[Frame]:
+    """The frames as a live source gives them: each when it is due, and again from the beginning where it loops.
+
+    Where the recorder paused for longer than half of `timeout_s`, only that is waited for: whoever waits for frames
+    must not take the source for dead.
+    """
+    index, offset_s, longest_s = 0, 0.0, source.timeout_s / 2
     while True:
         begun, first_s, last_s, step_s = time.monotonic(), None, 0.0, 1 / 25
         for frame in decode:
@@ -280,7 +326,9 @@ def paced(decode: Decode, source: SourceConfig) -> Iterator[Frame]:
             step_s = frame.time_s - last_s or step_s
             last_s = frame.time_s
             if source.realtime:
-                time.sleep(max(begun + last_s - first_s - time.monotonic(), 0.0))
+                left_s = begun + last_s - first_s - time.monotonic()
+                begun -= max(left_s - longest_s, 0.0)
+                time.sleep(min(max(left_s, 0.0), longest_s))
                 yield Frame(index, offset_s + last_s, time.monotonic_ns(), time.time_ns(), frame.picture)
             else:
                 yield Frame(index, offset_s + last_s, frame.t_capture_ns, frame.t_wall_ns, frame.picture)
@@ -289,7 +337,8 @@ def paced(decode: Decode, source: SourceConfig) -> Iterator[Frame]:
             return
         length_s = last_s - first_s + step_s
         if source.realtime:
-            time.sleep(max(begun + length_s - time.monotonic(), 0.0))  # the last frame is shown for its time too
+            left_s = begun + length_s - time.monotonic()
+            time.sleep(min(max(left_s, 0.0), longest_s))  # the last frame is shown for its time too
         offset_s += length_s
 
 
@@ -300,6 +349,7 @@ def _open(source: SourceConfig, label: str) -> av.container.InputContainer:
             raise SourceError(f"{label}: no such file")
         if Path(path).is_dir():
             raise SourceError(f"{label}: is a folder; give one video or image")
+        path = str(Path(path).absolute())  # FFmpeg takes what stands before a colon for a protocol
     hardware = None
     if source.nvdec is not None:
         if "cuda" not in hwdevices_available():
@@ -329,6 +379,16 @@ def _plane(frame: VideoFrame, i: int, bits: int) -> Plane:
         samples = samples.view(np.uint16)
     pitch = plane.line_size // samples.itemsize
     return samples[: plane.height * pitch].reshape(plane.height, pitch)[:, : plane.width]
+
+
+def _mirrored(frame: VideoFrame) -> bool:
+    """Whether the picture is displayed as in a mirror."""
+    with contextlib.suppress(ValueError):  # PyAV does not know the EXIF data of photos
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        if matrix is not None:
+            a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
+            return bool(a * d < b * c)
+    return False
 
 
 def _quarter_turns(degrees: float) -> Literal[0, 90, 180, 270]:

@@ -71,7 +71,7 @@ class Faces:
     def restart(self) -> None:
         """Forget all tracks: another source begins."""
         self._tracker = Tracker(self._config.memory_s)
-        self._last_look_s = -np.inf
+        self._last_look_s = self._last_s = -np.inf
 
     def __call__(self, frame: Frame) -> TrackedFaces:
         """The faces of a frame; none where it has no picture."""
@@ -81,6 +81,10 @@ class Faces:
         """The same, as the questions that the networks have to answer one after another."""
         if frame.picture is None:
             return _as_arrays([])
+        if frame.time_s < self._last_s - self._config.memory_s:  # the source's clock has begun anew
+            self._tracker.forget()
+            self._last_look_s = -np.inf
+        self._last_s = frame.time_s
         before = len(self._tracker.active)
         yield from self._follow(frame.picture, frame.time_s)
         missing = len(self._tracker.active) < max(before, 1)

@@ -22,7 +22,7 @@ class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the container says of the source; unknown values are None."""
 
     name: str  # file name without folders, or host of an address (rtau.address)
-    width: int  # pixels as displayed, after rotation
+    width: int  # square pixels as displayed, after rotation
     height: int
     codec: str
     pixel_format: str  # FFmpeg's name

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from calibration.baseline import Level
-from rtau.config import PipelineConfig, SourceConfig, load_config, with_gallery
+from rtau.config import PipelineConfig, SourceConfig, with_gallery
 from rtau.errors import DamagedSourceError, Interrupted, RtauError, WorkerError
 from rtau.gallery import gallery_errors
 from rtau.messages import AUFrame, RunInfo, StageTime
@@ -29,7 +29,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str  # path or address
     out: Path | None  # None: CSV on stdout
-    config: Path | None = None
+    config: PipelineConfig = PipelineConfig()
     device: str | None = None
     max_faces: int | None = None
     weights: str | None = None  # folder of another AU encoder
@@ -143,8 +143,8 @@ def _leave_the_drawing() -> None:
 
 
 def _settle(job: Job) -> tuple[PipelineConfig, SourceConfig]:
-    """The configuration file with the command line's values over it."""
-    config = load_config(job.config)
+    """The configuration with the command line's values over it."""
+    config = job.config
     if job.device is not None:
         config = msgspec.convert(msgspec.to_builtins(config) | {"device": job.device}, PipelineConfig)
     if job.weights is not None:

@@ -20,7 +20,8 @@ class PictureFormat(msgspec.Struct, frozen=True):
     """How the planes of one picture are to be read.
 
     `stored_*` is the size of the luma plane. Chroma is subsampled by 2**shift, sited at the left as MPEG-2 and
-    H.264 do. `rotation` says how many degrees counter-clockwise the stored picture is turned for display.
+    H.264 do. For display a stored pixel is drawn `pixel_aspect` times as wide as high, left and right are exchanged
+    where it is `mirrored`, and then the picture is turned counter-clockwise by `rotation` degrees.
     """
 
     stored_width: int
@@ -31,16 +32,28 @@ class PictureFormat(msgspec.Struct, frozen=True):
     matrix: ColourMatrix
     full_range: bool
     rotation: Literal[0, 90, 180, 270] = 0
+    mirrored: bool = False
+    pixel_aspect: float = 1.0
+
+    @property
+    def unturned(self) -> tuple[int, int]:
+        """Width and height in square pixels, before the picture is turned."""
+        return max(round(self.stored_width * self.pixel_aspect), 1), self.stored_height
 
     @property
     def width(self) -> int:
-        """Width as displayed, in pixels."""
-        return self.stored_width if self.rotation in (0, 180) else self.stored_height
+        """Width as displayed, in square pixels."""
+        return self.unturned[self.rotation in (90, 270)]
 
     @property
     def height(self) -> int:
-        """Height as displayed, in pixels."""
-        return self.stored_height if self.rotation in (0, 180) else self.stored_width
+        """Height as displayed, in square pixels."""
+        return self.unturned[self.rotation in (0, 180)]
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether displayed pixels are stored pixels."""
+        return self.rotation == 0 and not self.mirrored and self.unturned[0] == self.stored_width
 
     @property
     def chroma_shape(self) -> tuple[int, int]:

@@ -68,6 +68,10 @@ class Tracker:
         self.active: list[Track] = []
         self._lost: list[Track] = []
 
+    def forget(self) -> None:
+        """Lose all faces for good; their ids do not come back."""
+        self.active, self._lost = [], []
+
     def advance(self, found: dict[int, Sighting], time_s: float) -> None:
         """One frame on: what was found where each active track was looked for; a track that is not in `found` is lost.
 

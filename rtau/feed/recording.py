@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple, Self
 from rtau.errors import DamagedSourceError, OutputError, SourceError
 from rtau.feed.broadcast import Broadcast
 from rtau.feed.config import FeedConfig
+from rtau.place import check_place
 
 _MAGIC, _VERSION = b"rtaufeed", 1
 _HEADER = struct.Struct("<8sIIqq")
@@ -46,7 +47,9 @@ class Recorder:
         self._file: io.FileIO | None = None
         self._end = 0  # of the last whole message
         self._header = _HEADER.pack(_MAGIC, _VERSION, 0, time.monotonic_ns(), time.time_ns())
-        _check(path, overwrite)
+        check_place(path, overwrite=overwrite)
+        if not os.access(path if path.exists() else path.parent, os.W_OK):  # it is written in place, also into a pipe
+            raise OutputError(f"{path}: is write-protected; write elsewhere")
 
     def write(self, topic: bytes, payload: bytes, t_ns: int) -> None:
         """Add one message that arrived at `t_ns`."""
@@ -88,18 +91,6 @@ class Recorder:
                 f"{self._path}: cannot be written ({error.strerror}); {self.messages} messages are kept"
             ) from error
         self._end += len(data)
-
-
-def _check(path: Path, overwrite: bool) -> None:
-    """Whether a recording can be made there. Raises OutputError."""
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it or write elsewhere")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; use --overwrite to replace it")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise OutputError(f"{path}: is write-protected; write elsewhere")
 
 
 def read_recording(path: Path) -> Iterator[Recorded]:

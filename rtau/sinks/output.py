@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rtau.errors import OutputError
+from rtau.place import check_place
 
 
 def check_output(path: Path, suffixes: tuple[str, ...], source: str, *, overwrite: bool) -> None:
@@ -21,17 +22,12 @@ def check_output(path: Path, suffixes: tuple[str, ...], source: str, *, overwrit
     if path.suffix.lower() not in suffixes:
         raise OutputError(f"{path}: the name must end in {' or '.join(suffixes)}")
     target = _real(path)
-    if target.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file in it")
-    if not target.parent.is_dir():
-        raise OutputError(f"{path}: the folder {target.parent} does not exist; create it or write elsewhere")
-    if target.exists():
+    if target.exists() and not target.is_dir():
         if os.path.exists(source) and target.samefile(source):
             raise OutputError(f"{path}: is the input; write to another name")
         if not target.is_file():
             raise OutputError(f"{path}: is not a regular file; write to another name")
-        if not overwrite:
-            raise OutputError(f"{path}: exists already; use --overwrite to replace it")
+    check_place(path, overwrite=overwrite)
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: the folder {target.parent} is write-protected; write elsewhere")
 

@@ -139,20 +139,23 @@ def test_the_smallest_pictures_are_read_inside_their_bounds(size: tuple[int, int
     assert np.isfinite(out).all()
 
 
-def marked(rotation: int) -> Picture:
-    """A bright top left corner as displayed, stored turned."""
+def marked(rotation: int, squeeze: int, *, mirrored: bool) -> Picture:
+    """A bright top left corner as displayed, stored turned, mirrored, and `squeeze` times as narrow."""
     shown = np.full((40, 60), 30, np.uint8)
     shown[:10, :10] = 220
-    stored = np.ascontiguousarray(np.rot90(shown, -(rotation // 90)))
+    stored = np.rot90(shown, -(rotation // 90))
+    stored = np.ascontiguousarray((stored[:, ::-1] if mirrored else stored)[:, squeeze // 2 :: squeeze])
     height, width = stored.shape
-    f = PictureFormat(width, height, 0, 0, 8, "bt601", full_range=True, rotation=rotation)  # type: ignore[arg-type]
+    f = PictureFormat(width, height, 0, 0, 8, "bt601", True, rotation, mirrored, squeeze)  # type: ignore[arg-type]
     grey = np.full(stored.shape, 128, np.uint8)
     return Picture(f, stored, grey, grey)
 
 
+@pytest.mark.parametrize("squeeze", [1, 2])
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_the_top_left_of_the_display_stays_there(rotation: int) -> None:
-    source = marked(rotation)
+def test_the_top_left_of_the_display_stays_there(rotation: int, mirrored: bool, squeeze: int) -> None:
+    source = marked(rotation, squeeze, mirrored=mirrored)
     assert (source.format.width, source.format.height) == (60, 40)
     whole = crop(source, np.eye(3)[None, :2], (60, 40), *NO_NORM)[0, 0]
     small = shrink(source, (30, 20), (32, 32), *NO_NORM)[0, 0]

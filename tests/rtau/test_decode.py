@@ -22,6 +22,9 @@ from train.data.split import material
 Image = NDArray[np.uint8]
 
 
+_RATE = 44100  # of sound
+
+
 def scene(size: tuple[int, int] = (64, 48), shade: int = 0) -> Image:
     """Red at the top left, green at the top right, blue below, with a lighter square that tells frames apart."""
     width, height = size
@@ -40,21 +43,33 @@ def make(
     times_s: Iterable[float] = tuple(i / 25 for i in range(10)),
     size: tuple[int, int] = (64, 48),
     muxing: dict[str, str] | None = None,
+    aspect: Fraction = Fraction(1),
+    sound: bool = False,
     **options: str,
 ) -> Path:
-    """A clip of `scene` with these timestamps."""
+    """A clip of `scene` with these timestamps and pixels of this shape, with silence to hear if wanted."""
     with av.open(str(path), "w", options=muxing or {}) as container:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
         stream.options = options
-        fixed_rate = codec in ("mpeg1video", "flv")
+        stream.codec_context.sample_aspect_ratio = aspect
+        fixed_rate = codec in ("mpeg1video", "mpeg4", "flv")
         base = Fraction(1, 25) if fixed_rate else Fraction(1, 12800)
         stream.codec_context.time_base = base
+        if sound:
+            silence = container.add_stream("aac", rate=_RATE)
+            silence.layout = "mono"  # type: ignore[union-attr]
+        heard = 0
         for i, time_s in enumerate(times_s):
             frame = av.VideoFrame.from_ndarray(scene(size, 20 * i % 250), format="rgb24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = round(time_s / base), base
             container.mux(stream.encode(frame))
+            while sound and heard < time_s * _RATE:
+                quiet = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                quiet.sample_rate, quiet.pts, quiet.time_base = _RATE, heard, Fraction(1, _RATE)
+                container.mux(silence.encode(quiet))  # type: ignore[union-attr]
+                heard += 1024
         container.mux(stream.encode(None))
     return path
 
@@ -136,6 +151,33 @@ def test_start_and_end_are_times_of_the_source(tmp_path: Path) -> None:
         frames_of(path, start_s=1.001, end_s=1.03)
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.ts", "libx264"), ("a.h264", "libx264"), ("a.avi", "mpeg4"),
+     ("a.mpg", "mpeg1video")],
+)  # fmt: skip
+@pytest.mark.parametrize("start_s", [0.7, 2.0, 3.01])
+def test_a_start_loses_and_shifts_no_frame_whatever_the_container(
+    tmp_path: Path, name: str, codec: str, start_s: float
+) -> None:
+    path = make(tmp_path / name, codec, times_s=[i / 25 for i in range(100)], g="25", bf="2")
+    whole = [frame for frame in seen(path) if frame[0] >= start_s]
+    assert len(whole) > 20
+    assert seen(path, start_s=start_s) == whole
+
+
+def seen(path: Path, **source: float) -> list[tuple[float, bytes]]:
+    """Time and luma of every frame."""
+    with Decode(SourceConfig(path=str(path), **source)) as decode:  # type: ignore[arg-type]
+        return [(frame.time_s, frame.picture.y.tobytes()) for frame in decode if frame.picture is not None]
+
+
+def test_a_name_with_a_colon_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "clip.mp4").rename(tmp_path / "2026-05-01T10:30:00.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(frames_of(Path("2026-05-01T10:30:00.mp4"))) == 10
+
+
 MATRICES = {  # tkhd matrix a, b, c, d: where a camera's x and y point on the display
     0: (1, 0, 0, 1),
     270: (0, 1, -1, 0),  # a phone held upright: turned clockwise
@@ -148,17 +190,49 @@ MATRICES = {  # tkhd matrix a, b, c, d: where a camera's x and y point on the di
 def test_rotation_of_the_container_is_undone_for_the_display(tmp_path: Path, rotation: int) -> None:
     """What is seen on the display must be `scene`'s colours, carried round by the matrix."""
     path = make(tmp_path / "phone.mp4")
-    data = bytearray(path.read_bytes())
-    place = data.index(b"tkhd") + 4 + 40  # version 0: the matrix follows 40 bytes after the name
-    a, b, c, d = (value << 16 for value in MATRICES[rotation])
-    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(data)
+    set_matrix(path, MATRICES[rotation])
     corners = [RED, GREEN, BLUE, BLUE]  # stored, clockwise from the top left
     clockwise = {0: 0, 270: 1, 180: 2, 90: 3}[rotation]
     np.testing.assert_allclose(colours(path), corners[-clockwise:] + corners[:-clockwise], atol=16)
     with Decode(SourceConfig(path=str(path))) as decode:
         assert decode.info.rotation == rotation
         assert (decode.info.width, decode.info.height) == ((64, 48) if clockwise % 2 == 0 else (48, 64))
+
+
+def set_matrix(path: Path, matrix: tuple[int, ...]) -> None:
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40  # version 0: the matrix follows 40 bytes after the name
+    a, b, c, d = (value << 16 for value in matrix)
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corners"),
+    [
+        ((-1, 0, 0, 1), [GREEN, RED, BLUE, BLUE]),
+        ((1, 0, 0, -1), [BLUE, BLUE, GREEN, RED]),
+        ((0, 1, 1, 0), [RED, BLUE, BLUE, GREEN]),  # x and y exchanged
+        ((0, -1, -1, 0), [BLUE, GREEN, RED, BLUE]),
+    ],
+)
+def test_a_mirror_of_the_container_is_shown(
+    tmp_path: Path, matrix: tuple[int, ...], corners: list[tuple[int, int, int]]
+) -> None:
+    path = make(tmp_path / "selfie.mp4")
+    set_matrix(path, matrix)
+    np.testing.assert_allclose(colours(path), corners, atol=16)
+
+
+@pytest.mark.parametrize(("aspect", "width"), [(Fraction(4, 3), 85), (Fraction(8, 9), 57), (Fraction(1, 100), 64)])
+def test_pixels_that_are_not_square_are_displayed_as_they_are_meant(
+    tmp_path: Path, aspect: Fraction, width: int
+) -> None:
+    path = make(tmp_path / "dv.mp4", aspect=aspect)
+    with Decode(SourceConfig(path=str(path))) as decode:
+        assert (decode.info.width, decode.info.height) == (width, 48)
+        assert next(iter(decode)).picture is not None
+    np.testing.assert_allclose(colours(path), [RED, GREEN, BLUE, BLUE], atol=16)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
@@ -236,6 +310,23 @@ def test_a_cut_before_the_wanted_end_is_said_and_one_after_it_is_not(tmp_path: P
     with pytest.raises(DamagedSourceError, match="the file is cut off"):
         frames_of(cut, end_s=3.9)
     assert len(frames_of(cut, end_s=1.0)) == 25
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.flv", "flv"), ("a.avi", "mpeg4")])
+def test_a_cut_of_a_clip_with_sound_is_said(tmp_path: Path, name: str, codec: str) -> None:
+    whole = make(tmp_path / name, codec, times_s=[i / 25 for i in range(100)], sound=True, g="10")
+    assert len(frames_of(whole)) == 100
+    cut = tmp_path / f"cut_{name}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    with pytest.raises(DamagedSourceError, match=r"of 4\.\d\d s: the file is cut off"):
+        frames_of(cut)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.ts"])
+def test_a_clip_that_begins_late_is_not_cut_off(tmp_path: Path, name: str) -> None:
+    frames = frames_of(make(tmp_path / name, times_s=[5 + i / 25 for i in range(50)]))
+    assert len(frames) == 50
+    assert frames[0].time_s == pytest.approx(5.0, abs=1e-3)
 
 
 def test_corrupt_packets_in_the_middle_leave_a_gap_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -54,6 +54,20 @@ def test_processes_give_the_same_frames_bit_for_bit(clip: Path) -> None:
     assert [(time.stage, time.frames) for time in run.times] == [("decode", 30), ("faces", 30), ("au", 30)]
 
 
+def test_a_clock_that_begins_anew_hides_no_face_and_brings_back_no_id(clip: Path) -> None:
+    """As in MPEG files that were put together: one face is followed when the time falls, and another comes."""
+    faces = Faces(ONE_PROCESS)
+    with Decode(SourceConfig(path=str(clip))) as decode:
+        first = next(iter(decode))
+        assert first.picture is not None
+        luma = first.picture.y.copy()
+        luma[:, 300:] = 96  # without the second face
+        before = faces(dataclasses.replace(first, time_s=100.0, picture=first.picture._replace(y=luma)))
+        after = faces(dataclasses.replace(first, time_s=0.0))
+    assert before.track_ids.tolist() == [1]
+    assert after.track_ids.tolist() == [2, 3]
+
+
 def test_every_frame_has_a_message_with_true_time_and_stable_tracks(clip: Path) -> None:
     frames = list(journey(ONE_PROCESS, SourceConfig(path=str(clip))))
     assert [frame.frame_index for frame in frames] == list(range(30))
@@ -113,9 +127,7 @@ def test_a_variable_frame_rate_keeps_its_times_in_the_table(tmp_path: Path) -> N
     times = [0.0, 0.033, 0.1, 0.4, 0.45, 1.0]
     image = film.picture((320, 240), [(160.0, 120.0, 90.0, 0.0)])
     clip = film.write(tmp_path / "vfr.mp4", [image] * len(times), times)
-    config = tmp_path / "run.yaml"
-    config.write_text("runtime: {processes: false}")
-    run_job(Job(source=str(clip), out=tmp_path / "aus.csv", config=config))
+    run_job(Job(source=str(clip), out=tmp_path / "aus.csv", config=ONE_PROCESS))
     with (tmp_path / "aus.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["pts_s"]) for row in rows] == pytest.approx(times, abs=1e-6)

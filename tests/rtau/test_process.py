@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from rtau import process
+from rtau.config import PipelineConfig, RuntimeConfig
 from rtau.errors import Interrupted
 from rtau.messages import AUFrame
 from rtau.process import Job, run_job
@@ -22,8 +23,7 @@ FRAMES = 6
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     clip = film.face_clip(tmp_path / "face.mp4", [lambda t: (160, 120, 90, 0)], seconds=FRAMES / 30, size=(320, 240))
-    config = tmp_path / "run.yaml"
-    config.write_text("runtime: {processes: false}")
+    config = PipelineConfig(runtime=RuntimeConfig(processes=False))
     (tmp_path / "out").mkdir()
     return Job(source=str(clip), out=tmp_path / "out" / "aus.csv", config=config)
 

@@ -12,6 +12,7 @@ from rtau.cli import main
 from rtau.config import SourceConfig
 from rtau.decode import Decode, paced
 from rtau.errors import ConfigError, OutputError, RtauError, SourceError
+from rtau.structures import Frame
 from tests.rtau import film
 
 
@@ -27,6 +28,14 @@ def test_a_file_is_paced_by_its_own_times(clip: Path) -> None:
         frames = list(paced(decode, source))
     assert all((frame.t_capture_ns - begun_ns) / 1e9 >= frame.time_s for frame in frames)  # none before it is due
     assert len(frames) == 6
+
+
+def test_a_pause_of_the_recorder_is_not_waited_for_in_full() -> None:
+    frames = [Frame(i, time_s, 0, 0, None) for i, time_s in enumerate((0.0, 0.1, 600.0, 600.1))]
+    begun = time.monotonic()
+    given = list(paced(frames, SourceConfig(path="clip.mp4", realtime=True, timeout_s=0.6)))
+    assert 0.5 <= time.monotonic() - begun < 5
+    assert [frame.time_s for frame in given] == [0.0, 0.1, 600.0, 600.1]
 
 
 def test_a_looped_file_goes_on_counting(clip: Path) -> None:

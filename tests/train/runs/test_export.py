@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from rtau.config import PipelineConfig, RuntimeConfig
 from rtau.errors import ConfigError
 from rtau.models import load_artifact
 from rtau.process import Job, run_job
@@ -51,11 +52,10 @@ def test_rtau_runs_what_was_trained(tmp_path: Path, aligned: dict[str, Path], me
     assert (card.input_size, card.licence) == (32, "as the corpus: research only, not to be passed on")
     assert (tmp_path / "weights" / "model.pt2").is_file()
     cv2.imwrite(str(tmp_path / "face.png"), picture((240, 200), [(120, 100, 100, 0)])[..., ::-1])
-    (tmp_path / "one.yaml").write_text("runtime: {processes: false}\n")
     job = Job(
         source=str(tmp_path / "face.png"),
         out=tmp_path / "aus.csv",
-        config=tmp_path / "one.yaml",
+        config=PipelineConfig(runtime=RuntimeConfig(processes=False)),
         weights=str(tmp_path / "weights"),
     )
     assert run_job(job).counts.faces == 1
