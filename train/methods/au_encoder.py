@@ -225,8 +225,8 @@ LIMITS = (
     "trained without FACS-coded material: exact labels come from rendered faces, labels of photographs from a "
     "teacher's blendshapes (AU 1, 2, 4, 10, 12, 25, 26 and 43; as hints of less weight AU 6, 7, 17, 18 and 24)",
     "in photographs AU6 is learnt from eyes that narrow in a smile",
-    "no real face with known AU 5, 9, 14, 15, 20, 23 or 28 was available: for them only rendered faces speak; AU9 "
-    "hardly rose in the one clip of real disgust",
+    "no real face with known AU 5, 9, 14, 15, 20, 23 or 28 was available: for them only rendered faces speak, and in "
+    "photographs they hardly ever rise",
     "AU14, AU20, AU23 and AU24 move the rendered mesh by about a millimetre; do not rely on them below intensity 3",
 )
 
