@@ -123,8 +123,7 @@ class Decode:
 
     def _read(self) -> None:
         """Decode from where the container is now."""
-        self._end_s: float | None = None  # of the last packet that was read
-        self._others_end_s: float | None = None  # likewise, of sound and other streams
+        self._ends_s = dict[int, float]()  # of the last packet that was read of each stream, by its index
         self._broken = ""  # why reading broke off
         self._frames = self._decoded()
         self._ahead: list[tuple[VideoFrame | None, float | None]] = []  # decoded already
@@ -191,17 +190,13 @@ class Decode:
                 return
             if packet is None:
                 return
-            is_video = packet.stream is self._stream
             base = packet.time_base or Fraction(0)
             when = packet.pts if packet.pts is not None else packet.dts
             packet_s = None if when is None else float(when * base)
             if packet_s is not None:
-                end_s = packet_s + float((packet.duration or 0) * base)
-                if is_video:
-                    self._end_s = max(self._end_s or end_s, end_s)
-                else:
-                    self._others_end_s = max(self._others_end_s or end_s, end_s)
-            if not is_video:
+                end_s, index = packet_s + float((packet.duration or 0) * base), packet.stream.index
+                self._ends_s[index] = max(self._ends_s.get(index, end_s), end_s)
+            if packet.stream is not self._stream:
                 continue
             try:
                 frames = self._stream.decode(packet)
@@ -226,9 +221,10 @@ class Decode:
         if self._broken:
             raise DamagedSourceError(f"{self._label}: cannot be read to its end ({self._broken})")
         wanted_s = self._source.end_s
-        if self._still or self._end_s is None or (wanted_s is not None and self._end_s >= wanted_s):
+        end_s = self._ends_s.get(self._stream.index)
+        if self._still or end_s is None or (wanted_s is not None and end_s >= wanted_s):
             return
-        stream, container, end_s = self._stream, self._container, self._end_s
+        stream, container = self._stream, self._container
         announced_s = end_s
         if container.format.name == "avi" and stream.average_rate:  # its duration is guessed from the file's size
             announced_s = float(stream.frames / stream.average_rate)
@@ -236,7 +232,7 @@ class Decode:
             announced_s = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
         elif container.duration is not None:  # of the longest stream; Matroska counts it from 0, not from the start
             announced_s = container.duration / av.time_base
-            end_s = max(end_s, self._others_end_s or end_s)
+            end_s = max(self._ends_s.values())
         if end_s < announced_s - _MISSING_S:
             raise DamagedSourceError(
                 f"{self._label}: ends at {end_s:.2f} s of {announced_s:.2f} s: the file is cut off"
@@ -326,9 +322,7 @@ def paced(decode: Iterable[Frame], source: SourceConfig) -> Iterator[Frame]:
             step_s = frame.time_s - last_s or step_s
             last_s = frame.time_s
             if source.realtime:
-                left_s = begun + last_s - first_s - time.monotonic()
-                begun -= max(left_s - longest_s, 0.0)
-                time.sleep(min(max(left_s, 0.0), longest_s))
+                begun -= _wait(begun + last_s - first_s, longest_s)
                 yield Frame(index, offset_s + last_s, time.monotonic_ns(), time.time_ns(), frame.picture)
             else:
                 yield Frame(index, offset_s + last_s, frame.t_capture_ns, frame.t_wall_ns, frame.picture)
@@ -337,9 +331,15 @@ def paced(decode: Iterable[Frame], source: SourceConfig) -> Iterator[Frame]:
             return
         length_s = last_s - first_s + step_s
         if source.realtime:
-            left_s = begun + length_s - time.monotonic()
-            time.sleep(min(max(left_s, 0.0), longest_s))  # the last frame is shown for its time too
+            _wait(begun + length_s, longest_s)  # the last frame is shown for its time too
         offset_s += length_s
+
+
+def _wait(until_s: float, longest_s: float) -> float:
+    """Sleep until a time of the monotonic clock, but no longer than that; returns the seconds that were left out."""
+    left_s = max(until_s - time.monotonic(), 0.0)
+    time.sleep(min(left_s, longest_s))
+    return max(left_s - longest_s, 0.0)
 
 
 def _open(source: SourceConfig, label: str) -> av.container.InputContainer:

@@ -271,8 +271,7 @@ def test_the_online_baseline_warms_up_and_never_looks_ahead(tmp_path: Path) -> N
 
 def test_two_pass_calibrates_from_the_first_frame_and_says_so(tmp_path: Path, gallery: PipelineConfig) -> None:
     long = clip(tmp_path / "long.mp4", lambda t: (240.0 + 4 * t, 180.0, 110.0, 0.0), 8.0)
-    config = PipelineConfig(runtime=RuntimeConfig(processes=False))
-    job = Job(source=str(long), out=tmp_path / "aus.csv", config=config, two_pass=True)
+    job = Job(source=str(long), out=tmp_path / "aus.csv", config=ONE_PROCESS, two_pass=True)
     run_job(job)
     with (tmp_path / "aus.csv").open() as file:
         rows = list(csv.DictReader(file))

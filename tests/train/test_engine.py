@@ -22,17 +22,16 @@ class ByRank:
             yield torch.tensor(numbers)[:, None]
 
 
-def trained(folder: Path, processes: int) -> Tensor:
+def trained(batches: ByRank, folder: Path, processes: int) -> Tensor:
     torch.manual_seed(0)
-    model = nn.Linear(1, 1)
 
     def loss_of(model: nn.Module, batch: object) -> dict[str, Tensor]:
         assert isinstance(batch, Tensor)
         return {"square": (model(batch) - 3).square().mean()}
 
     averaged, _ = fit(
-        model,
-        ByRank(),
+        nn.Linear(1, 1),
+        batches,
         loss_of,
         steps=STEPS,
         learning_rate=0.1,
@@ -46,7 +45,8 @@ def trained(folder: Path, processes: int) -> Tensor:
 
 
 def test_processes_train_one_network_on_all_their_batches(tmp_path: Path) -> None:
-    assert trained(tmp_path / "two", 2) == pytest.approx(trained(tmp_path / "one", 1), abs=1e-6)
+    together, alone = (trained(ByRank(), tmp_path / str(processes), processes) for processes in (2, 1))
+    assert together == pytest.approx(alone, abs=1e-6)
 
 
 def test_a_process_that_fails_ends_the_run(tmp_path: Path) -> None:
@@ -56,17 +56,5 @@ def test_a_process_that_fails_ends_the_run(tmp_path: Path) -> None:
                 raise OSError("no such shard")
             return super().__iter__()
 
-    model = nn.Linear(1, 1)
     with pytest.raises(RuntimeError):
-        fit(
-            model,
-            Broken(),
-            lambda model, batch: {"square": model(batch).square().mean()},
-            steps=STEPS,
-            learning_rate=0.1,
-            weight_decay=0.0,
-            folder=tmp_path,
-            every=STEPS,
-            report=lambda model, step: "",
-            processes=2,
-        )
+        trained(Broken(), tmp_path, 2)

@@ -8,7 +8,7 @@ contrast, a weighted cross-entropy on occurrence and a regression of left and ri
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -359,17 +359,17 @@ def own_landmarks(faces: list[LabelledFace], model: str = "default") -> list[Flo
     return found
 
 
-def predict(
-    model: nn.Module, faces: list[LabelledFace], landmarks: list[Float32], template: NDArray[np.float64]
-) -> AUOutput:
-    """The network on given landmarks."""
+def predict(model: nn.Module, faces: Iterable[tuple[UInt8, Float32]], template: NDArray[np.float64]) -> AUOutput:
+    """The network on pictures with the landmarks given in them."""
+    images, points = [], []
+    for image, landmarks in faces:
+        transform = crop_transform(landmarks, template)
+        images.append(warp(image, transform, (SIDE, SIDE)))
+        points.append(network_points(apply(invert(transform), landmarks[:, :2])))
     outputs = []
-    for start in range(0, len(faces), 64):
-        some, where = faces[start : start + 64], landmarks[start : start + 64]
-        transforms = [crop_transform(each, template) for each in where]
-        images = np.stack([warp(f.image, t, (SIDE, SIDE)) for f, t in zip(some, transforms, strict=True)])
-        points = [network_points(apply(invert(t), each[:, :2])) for each, t in zip(where, transforms, strict=True)]
-        outputs.append(model(normalised(torch.from_numpy(images)), torch.from_numpy(np.stack(points))))
+    for start in range(0, len(images), 64):
+        some = torch.from_numpy(np.stack(images[start : start + 64]))
+        outputs.append(model(normalised(some), torch.from_numpy(np.stack(points[start : start + 64]))))
     return AUOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
 
 
@@ -377,7 +377,8 @@ def evaluate(
     model: nn.Module, faces: list[LabelledFace], landmarks: list[Float32], template: NDArray[np.float64]
 ) -> dict[str, float]:
     """Against the teacher's pseudo-labels: ROC-AUC of occurrence and correlation of intensity per AU."""
-    labels, out = pseudo_labels(faces), predict(model, faces, landmarks, template)
+    seen = zip((face.image for face in faces), landmarks, strict=True)
+    labels, out = pseudo_labels(faces), predict(model, seen, template)
     metrics: dict[str, float] = {}
     for a, au in enumerate(AUS):
         known, wanted = labels.known[:, a], labels.occurrence[:, a]
@@ -393,22 +394,12 @@ def predict_renders(
 ) -> tuple[NDArray[np.int64], AUOutput]:
     """Which rendered faces (F,) can be used, and the network on the landmarks found in them."""
     chosen = np.flatnonzero(renders.usable)
-    images, points = [], []
-    for i in chosen:
-        transform = crop_transform(renders.found[i, 0], template)
-        images.append(warp(renders.image(int(i)), transform, (SIDE, SIDE)))
-        points.append(network_points(apply(invert(transform), renders.found[i, 0])))
-    parts = []
-    for start in range(0, len(chosen), 64):
-        some = torch.from_numpy(np.stack(images[start : start + 64]))
-        parts.append(model(normalised(some), torch.from_numpy(np.stack(points[start : start + 64]))))
-    return chosen, AUOutput(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    return chosen, predict(model, ((renders.image(int(i)), renders.found[i, 0]) for i in chosen), template)
 
 
 def evaluate_renders(model: nn.Module, renders: Renders, template: NDArray[np.float64]) -> dict[str, float]:
     """On rendered people that no training saw: ROC-AUC of occurrence and ICC(3,1) of both sides' intensities."""
-    chosen, outputs = predict_renders(model, renders, template)
-    out = AUOutput(*(part.numpy() for part in outputs))  # type: ignore[arg-type]
+    chosen, out = predict_renders(model, renders, template)
     metrics: dict[str, float] = {}
     for a, au in enumerate(AU_COLUMNS):
         left, right = renders.left[chosen, a], renders.right[chosen, a]
