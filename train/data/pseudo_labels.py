@@ -3,8 +3,9 @@
 The teacher's blendshapes are no FACS labels. Each AU below takes its nearest shape, or a distance between the teacher's
 landmarks, and a table maps that score to 0-5: where rest ends, where a trace (intensity 1) begins, where 5 is reached.
 The points of the tables come from the teacher's percentiles over the open photos (median of mostly neutral shapes,
-95th and 99th percentile). AUs for which the teacher is silent (5, 9, 14, 15, 20) or has no shape of its own (23) have
-no entry and so no label. It has no shape for AU6 either, but eyes that narrow in a smile are raised cheeks.
+95th and 99th percentile). For some AUs the shape never goes far, but the photos where it is highest do show them (5, 14,
+15, 20, 28): their order is a hint. AU9, whose shape is silent, and AU23, which has none, have no entry and so no label.
+There is no shape for AU6 either, but eyes that narrow in a smile are raised cheeks; nor does a smile stretch lips (20).
 """
 
 from typing import NamedTuple
@@ -31,12 +32,16 @@ LADDERS: dict[str, tuple[str, Ladder]] = {  # AU: (blendshape without its side, 
     "AU01": ("browInnerUp", Ladder(0.03, 0.20, 0.85)),
     "AU02": ("browOuterUp", Ladder(0.05, 0.22, 0.90)),
     "AU04": ("browDown", Ladder(0.15, 0.40, 0.92)),
+    "AU05": ("eyeWide", Ladder(0.008, 0.03, 0.20)),
     "AU06": ("smile and squint", Ladder(0.30, 0.55, 0.85)),
     "AU07": ("eyeSquint", Ladder(0.45, 0.60, 0.92)),
     "AU10": ("mouthUpperUp", Ladder(0.10, 0.40, 0.90)),
     "AU12": ("mouthSmile", Ladder(0.02, 0.35, 0.97)),
+    "AU14": ("mouthDimple", Ladder(0.03, 0.10, 0.45)),
+    "AU15": ("mouthFrown", Ladder(0.004, 0.05, 0.45)),
     "AU17": ("mouthShrugLower", Ladder(0.08, 0.30, 0.90)),
     "AU18": ("mouthPucker", Ladder(0.08, 0.30, 0.98)),
+    "AU20": ("stretch without smile", Ladder(0.03, 0.10, 0.45)),
     "AU24": ("mouthPress", Ladder(0.12, 0.30, 0.70)),
     "AU25": ("lip gap", Ladder(0.01, 0.05, 0.35)),
     "AU26": ("jawOpen", Ladder(0.03, 0.10, 0.45)),
@@ -85,6 +90,8 @@ def pseudo_labels(faces: list[LabelledFace]) -> PseudoLabels:
             return gap
         if measure == "smile and squint":
             return np.asarray(np.sqrt(shapes[:, place[f"mouthSmile{side}"]] * shapes[:, place[f"eyeSquint{side}"]]))
+        if measure == "stretch without smile":
+            return np.asarray(shapes[:, place[f"mouthStretch{side}"]] * (1 - shapes[:, place[f"mouthSmile{side}"]]))
         if measure == "lip roll":
             rolls = shapes[:, [place["mouthRollUpper"], place["mouthRollLower"]]]
             return np.asarray(rolls.mean(axis=1), dtype=np.float32)
@@ -120,7 +127,7 @@ class TrainingLabels(NamedTuple):
 
 
 _CREDIBLE = frozenset(("AU01", "AU02", "AU04", "AU10", "AU12", "AU25", "AU26", "AU43"))
-_HINTS = frozenset(("AU06", "AU07", "AU17", "AU18", "AU24"))
+_HINTS = frozenset(("AU05", "AU06", "AU07", "AU14", "AU15", "AU17", "AU18", "AU20", "AU24", "AU28"))
 _HINT = 0.3  # weight of intensities for which the teacher's shape is no more than a hint
 
 

@@ -72,7 +72,7 @@ class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     cross_entropy: float
     regression: float
     tracing: float  # of what the pixels say of the landmarks
-    agreement: float  # of the two views of a face, also where no label is known
+    agreement: float  # of the two views of a face, where something is known
     bf16: bool  # forward passes in bfloat16, where the processor has it
     renders: str  # folder with train/ and validation/ shards of `python -m train render`
     renders_share: float  # of the faces drawn
@@ -160,6 +160,7 @@ def run(config: AUEncoderConfig) -> None:
         believed = torch.stack([batch.left_weight, batch.right_weight]).flatten(1, 2)
         believed = believed * (1 + _EMPHASIS * labels)  # most AUs are absent in most faces
         wrong = smooth_l1_loss(torch.stack([out.left, out.right]), labels, reduction="none") * believed
+        both = (batch.left_weight + batch.right_weight).amin(dim=1, keepdim=True).transpose(1, 2) > 0  # (B, A, 1)
         one, other = (torch.stack([out.left[i::2], out.right[i::2]], dim=-1) for i in (0, 1))  # (B, A, 2)
         other = torch.where(batch.flipped[:, None, None], other.flip(-1), other)
         twice = occurrence.repeat_interleave(2, dim=0), known.repeat_interleave(2, dim=0)
@@ -169,7 +170,7 @@ def run(config: AUEncoderConfig) -> None:
             "intensity": config.regression * wrong.sum() / believed.sum().clamp(min=1),
             "tracing": config.tracing * smooth_l1_loss(out.traced, batch.traced.flatten(0, 1), beta=0.5),
             "moving": 2 * config.tracing * smooth_l1_loss(out.moved, moved.expand_as(out.moved), beta=0.3),
-            "agreement": config.agreement * smooth_l1_loss(one, other, beta=0.5),
+            "agreement": config.agreement * (smooth_l1_loss(one, other, reduction="none", beta=0.5) * both).mean(),
         }
 
     def measure(model: nn.Module) -> dict[str, float]:
@@ -198,7 +199,7 @@ def run(config: AUEncoderConfig) -> None:
     card = Card(
         role="au",
         name="rtau-au",
-        version="5",
+        version="6",
         sha256="",
         input_size=SIDE,
         mean=MEAN,
@@ -223,10 +224,11 @@ def run(config: AUEncoderConfig) -> None:
 
 LIMITS = (
     "trained without FACS-coded material: exact labels come from rendered faces, labels of photographs from a "
-    "teacher's blendshapes (AU 1, 2, 4, 10, 12, 25, 26 and 43; as hints of less weight AU 6, 7, 17, 18 and 24)",
+    "teacher's blendshapes (AU 1, 2, 4, 10, 12, 25, 26 and 43; as hints of less weight AU 5, 6, 7, 14, 15, 17, 18, 20, "
+    "24 and 28)",
     "in photographs AU6 is learnt from eyes that narrow in a smile",
-    "no real face with known AU 5, 9, 14, 15, 20, 23 or 28 was available: for them only rendered faces speak, and in "
-    "photographs they hardly ever rise",
+    "AU9 and AU23 are learnt from rendered faces alone; no real face with known AU 5, 9, 14, 15, 20, 23 or 28 was "
+    "available",
     "AU14, AU20, AU23 and AU24 move the rendered mesh by about a millimetre; do not rely on them below intensity 3",
 )
 
@@ -249,7 +251,7 @@ class Views(IterableDataset[Sample]):
         self.mean = np.mean([_aligned(face.landmarks, template) for face in faces], axis=0)
         source = np.array([config.source_weights.get(face.source.split("_")[0], 1.0) for face in faces])
         labels = self.labels
-        self.odds = _odds(np.maximum(labels.left, labels.right) * labels.known, source)
+        self.odds = _odds(np.maximum(labels.left, labels.right) * (labels.weight > 0), source)
         shown = np.nan_to_num(np.maximum(renders.left, renders.right))
         self.render_odds = _odds(shown, renders.usable.astype(np.float64))
 
