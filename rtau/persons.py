@@ -92,7 +92,7 @@ class Persons:
     def _follow(self, frame: Seen) -> None:
         """Look at the faces that are worth it."""
         for key in [key for key in self._last_s if key[0] == frame.source]:
-            if not 0 <= frame.time_s - self._last_s[key] <= self._memory_s:
+            if abs(frame.time_s - self._last_s[key]) > self._memory_s:  # or the source's clock has begun anew
                 self._forget(key)
         faces = frame.faces
         distances = inter_ocular(faces.landmarks)

@@ -36,7 +36,7 @@ class TrackEvents:
 
     def _forgotten(self, last: AUFrame, frame: AUFrame) -> bool:
         """Also where the source's clock has begun anew."""
-        return not 0 <= frame.time_s - last.time_s <= self._memory_s
+        return abs(frame.time_s - last.time_s) > self._memory_s
 
     def _ended(self, track: int, frame: AUFrame) -> Event:
         self._names.pop(track, None)

@@ -3,8 +3,8 @@
 The teacher's blendshapes are no FACS labels. Each AU below takes its nearest shape, or a distance between the teacher's
 landmarks, and a table maps that score to 0-5: where rest ends, where a trace (intensity 1) begins, where 5 is reached.
 The points of the tables come from the teacher's percentiles over the open photos (median of mostly neutral shapes,
-95th and 99th percentile). For some AUs the shape never goes far, but the photos where it is highest do show them (5, 14,
-15, 20, 28): their order is a hint. AU9, whose shape is silent, and AU23, which has none, have no entry and so no label.
+95th and 99th percentile). For AU 5, 14, 15, 20 and 28 the shape never goes far, but the photos where it is highest do
+show them: their order is a hint. AU9, whose shape is silent, and AU23, which has none, have no entry and so no label.
 There is no shape for AU6 either, but eyes that narrow in a smile are raised cheeks; nor does a smile stretch lips (20).
 """
 

@@ -27,6 +27,12 @@ def test_a_source_whose_clock_begins_anew_has_new_tracks() -> None:
     assert [(event.kind, event.frame_index) for event in tell(again)] == [("track_ended", 100), ("track_started", 101)]
 
 
+def test_a_clock_that_steps_back_a_little_ends_no_track() -> None:
+    tell = TrackEvents(memory_s=1.0)
+    tell(made_up.frame(100, ONE))
+    assert tell(made_up.frame(101, ONE, time_s=made_up.frame(100).time_s - 0.5)) == []
+
+
 def test_a_person_is_announced_once_a_track_and_again_when_the_name_changes() -> None:
     tell = TrackEvents(memory_s=1.0)
     ada, bob = made_up.face(1, person_id="ada"), made_up.face(1, person_id="bob")
