@@ -69,7 +69,7 @@ def report(diagram: Path | None = None, *, update_card: bool = False) -> str:
         "Targets": [*photo_targets(runner), *clip_targets(clips), *walking(runner), *empty(runner), *smiles(runner)],
         "AUs on the evaluation clips": [*against_teacher(runner, clips), *emotions(runner, clips)],
         "Calm faces": calm(runner),
-        "AUs that no photograph teaches": untaught(runner),
+        "AUs of which photographs tell little": untaught(runner),
         "Mirror": flips(runner),
         "Identity": identities(runner),
         "Groups of people": groups(runner),
@@ -319,7 +319,7 @@ def calm(runner: Runner) -> list[Figure]:
         "eyeBlink": 0.4,
         "mouthPucker": 0.2,
     }
-    seen_in, groups = [], defaultdict(list)
+    seen_in, photos, groups = [], [], defaultdict(list)
     for photo, seen in runner.photos("evaluation", start="ff_"):
         scores = {
             shape: max(
@@ -333,16 +333,19 @@ def calm(runner: Runner) -> list[Figure]:
         if i is None or any(scores[shape] > limit for shape, limit in limits.items()):
             continue
         seen_in.append(seen.aus.intensity[i])
+        photos.append(photo)
         for kind in ("race", "gender", "age"):
             groups[photo.attributes[kind]].append(float(seen.aus.intensity[i].mean()))
     means = np.mean(seen_in, axis=0)
     worst = float(means.max())
     text = ", ".join(f"{au[2:]} {value:.2f}" for au, value in zip(runner.aus, means, strict=True))
+    taught = zip(PSEUDO_AUS, pseudo_labels(photos).intensity.mean(axis=0), strict=True)
     return [
         Figure(
             f"mean intensity on {len(seen_in)} calm FairFace photos, largest", f"{worst:.2f}", "<= 0.5", worst <= 0.5
         ),
         Figure("by AU", text),
+        Figure("what the teacher's shapes make of the same photos", ", ".join(f"{au[2:]} {v:.2f}" for au, v in taught)),
         Figure(
             "mean over all AUs by group",
             ", ".join(f"{name} {np.mean(values):.2f} ({len(values)})" for name, values in sorted(groups.items())),
