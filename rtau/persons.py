@@ -85,9 +85,11 @@ class Persons:
             self._who.replace(Index(persons))
             known = {person.uid for person in persons}
             self._of_person = {uid: kept for uid, kept in self._of_person.items() if uid in known}
+        made = []
         for frame in seen:
             self._follow(frame)
-        return [self._judge(frame) for frame in seen]
+            made.append(self._judge(frame))
+        return made
 
     def _follow(self, frame: Seen) -> None:
         """Look at the faces that are worth it."""

@@ -22,7 +22,7 @@ _END_S = 2.0  # a process whose pipes are closed has ended by then; a GPU's memo
 
 
 class Work(NamedTuple):
-    """One message of one source."""
+    """A message of one source."""
 
     source: str
     payload: bytes
@@ -39,13 +39,14 @@ class BatchStage(Protocol):
         """A source has ended."""
 
     def __call__(self, works: list[Work]) -> list[bytes]:
-        """One message of each of some sources in, the messages that follow from them out."""
+        """Messages of some sources in, each source's in order; the messages that follow from them out."""
 
 
 class Port(NamedTuple):
     """The connections of one chain to the shared process.
 
-    `asks`, where the shared process is the first stage and the source does not wait: see runtime.worker.Wiring.
+    `together` messages of the source are worked on at once, fewer only at its end. `asks`, where the shared process is
+    the first stage and the source does not wait: see runtime.worker.Wiring.
     """
 
     source: str
@@ -53,6 +54,7 @@ class Port(NamedTuple):
     outbox: Connection
     freed: Connection
     asks: Connection | None = None
+    together: int = 1
 
 
 class SharedStage:
@@ -181,6 +183,8 @@ class _Served:
     def __init__(self, port: Port, clock: Clock) -> None:
         self.port, self.clock = port, clock
         self.ring: Ring | None = None  # its first message tells
+        self.end: End | None = None  # its last one, which waits for the answers to those before it
+        self._held: list[Item] = []
 
     def begin(self, message: Begin) -> None:
         """Its pictures will come."""
@@ -194,9 +198,27 @@ class _Served:
             with contextlib.suppress(OSError):  # the source may have ended
                 self.port.asks.send_bytes(b"")
 
+    def take(self, message: Item | End) -> list[Item]:
+        """What is to be worked on now that this message has come."""
+        if isinstance(message, End):
+            self.end = message
+        else:
+            self._held.append(message)
+        if self.end is None and len(self._held) < self.port.together:
+            return []
+        now, self._held = self._held, []
+        return now
+
     def work(self, item: Item) -> Work:
         assert self.ring is not None
         return Work(self.port.source, item.payload, None if item.slot is None else self.ring.slot(item.slot))
+
+    def finish(self) -> None:
+        """Pass on the end, where it has come."""
+        if self.end is not None:
+            end, self.end = self.end, None
+            with contextlib.suppress(OSError):  # nobody waits for it any more
+                self.pass_on(msgspec.structs.replace(end, times=[*end.times, self.clock.time]))
 
     def pass_on(self, message: Begin | Item | End) -> None:
         self.port.outbox.send_bytes(encode(message))
@@ -212,7 +234,7 @@ class _Served:
 def _serve(
     name: str, build: Callable[[], BatchStage], max_wait_s: float, control: Connection, intake: Connection
 ) -> None:
-    """Child process: batches of at most one message of each source, until it is killed or its starter has gone."""
+    """Child process: batches of what has come from all sources, until it is killed or its starter has gone."""
     with reporting(name, control):
         stage = build()
         control.send_bytes(encode(Ready()))
@@ -224,18 +246,17 @@ def _serve(
             for chain in [served[inbox] for inbox in ready if inbox is not intake]:
                 try:
                     message = decode_flow(chain.port.inbox.recv_bytes())
-                    if isinstance(message, Item):
-                        batch.append((chain, message))
-                    elif isinstance(message, Begin):
+                    if isinstance(message, Begin):
                         chain.begin(message)
                     else:
-                        times = [*message.times, chain.clock.time]
-                        chain.pass_on(msgspec.structs.replace(message, times=times))
+                        batch += [(chain, item) for item in chain.take(message)]
                 except (EOFError, OSError):  # that chain has ended, or died
                     gone.append(chain)
             for chain in [*gone, *_answer(name, stage, batch)]:
                 stage.close(chain.port.source)
                 served.pop(chain.port.inbox).close()
+            for chain in served.values():
+                chain.finish()
             if intake in ready:  # after those that have gone: one of them may begin again, under the same name
                 port = intake.recv()  # from the process that started this one; connections travel no other way
                 if port is None:
@@ -267,15 +288,21 @@ def _answer(name: str, stage: BatchStage, batch: list[tuple[_Served, Item]]) -> 
         raise
     except Exception as error:  # whatever it is, it must cost no more than the source that it comes from
         if len(batch) > 1:
-            return [gone for one in batch for gone in _answer(name, stage, [one])]
-        failed = failure_of(name, error)
-        (chain, _) = batch[0]
+            failed: list[_Served] = []
+            for chain, item in batch:
+                if chain not in failed:
+                    failed += _answer(name, stage, [(chain, item)])
+            return failed
+        cause = failure_of(name, error)
+        ((chain, _),) = batch
         with contextlib.suppress(OSError):
-            chain.pass_on(End([], error=failed.error, text=failed.text))
+            chain.pass_on(End([], error=cause.error, text=cause.text))
         return [chain]
     done = time.monotonic_ns()
-    gone = []
+    gone: list[_Served] = []
     for (chain, item), payload in zip(batch, payloads, strict=True):
+        if chain in gone:
+            continue
         chain.clock.add((done - begun) / 1e9 / len(batch))
         try:
             chain.pass_on(Item(payload, item.slot, [*item.stamps, begun, done]))

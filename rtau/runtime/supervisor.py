@@ -33,6 +33,7 @@ class Layout(NamedTuple):
     source_id: str = "0"  # what the shared stage calls this chain
     policy: Policy = "wait"
     silence_s: float | None = None  # a source without a frame for so long has ended in an error
+    together: int = 1  # messages that the shared stage works on at once
 
 
 class Supervisor:
@@ -141,7 +142,7 @@ class Supervisor:
             results, outbox = context.Pipe(duplex=False)
             given += [inbox, outbox]
             asks = asks_there if len(steps) == 1 and not unasked else None
-            port = Port(self._layout.source_id, inbox, outbox, freed_there, asks)
+            port = Port(self._layout.source_id, inbox, outbox, freed_there, asks, self._layout.together)
             self._last, inbox = shared.join(port), results
         self._results = inbox
         for connection in given:  # a neighbour's death is seen as the end of a pipe only if nobody else holds it

@@ -189,7 +189,8 @@ def joined(
     source: Callable[[], Source],
     *,
     stall_timeout_s: float = 30,
+    together: int = 1,
 ) -> Supervisor:
     """A chain of a source, a slow stage, and the shared one."""
-    table = Layout(("source", source), [("first", slow)], stage, source_id)
+    table = Layout(("source", source), [("first", slow)], stage, source_id, together=together)
     return Supervisor(table, slots=3, start_timeout_s=60, stall_timeout_s=stall_timeout_s)

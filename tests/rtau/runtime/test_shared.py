@@ -66,6 +66,23 @@ def test_two_chains_get_their_own_messages_in_order_and_share_batches(shared: Ca
     assert stage.starts == 1
 
 
+def test_messages_of_one_chain_that_are_worked_on_together_come_in_order_and_all(
+    shared: Callable[..., SharedStage],
+) -> None:
+    run = Reader(chains.joined(shared(chains.Adding), "a", partial(chains.Counting, 8), together=3))
+    assert run.ended() == ""
+    assert run.came == [b"a:%d/%d" % (i, 3 if i < 6 else 2) for i in range(8)]
+
+
+def test_of_messages_worked_on_together_those_before_a_bad_one_come(
+    shared: Callable[..., SharedStage], capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = Reader(chains.joined(shared(chains.Raising), "a", MANY, together=2))
+    assert run.ended() == "last: ZeroDivisionError: division by zero"
+    assert run.came == [b"a:0/2", b"a:1/2", b"a:2/1"]
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
 def test_a_message_that_makes_it_raise_ends_its_own_chain_only(
     shared: Callable[..., SharedStage], capfd: pytest.CaptureFixture[str]
 ) -> None:
