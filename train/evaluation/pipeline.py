@@ -31,6 +31,7 @@ from train.evaluation import rendered
 from train.evaluation.figure import Figure
 from train.evaluation.identity import identities
 from train.evaluation.runner import Runner, Seen, intensities
+from train.evaluation.small_faces import small_faces
 from train.evaluation.untaught import untaught
 
 Float32 = NDArray[np.float32]
@@ -67,6 +68,7 @@ def report(diagram: Path | None = None, *, update_card: bool = False) -> str:
     clips = {name: (runner.frames(material() / "media" / name), Teacher(name)) for name in ONE_FACE}
     sections = {
         "Targets": [*photo_targets(runner), *clip_targets(clips), *walking(runner), *empty(runner), *smiles(runner)],
+        "Small faces": small_faces(runner),
         "AUs on the evaluation clips": [*against_teacher(runner, clips), *emotions(runner, clips)],
         "Calm faces": calm(runner),
         "AUs of which photographs tell little": untaught(runner),
