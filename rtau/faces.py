@@ -18,7 +18,8 @@ from rtau.landmarks import FaceLandmarks, LandmarkedFaces
 from rtau.structures import Frame, Picture, TrackedFaces, grey_picture
 from rtau.track import Sighting, Track, Tracker
 
-_CLOSE_EVERY_S = 4.0  # seconds of video between close looks while a face is followed: they cost four times as much
+_CLOSE_EVERY_S = 4.0  # seconds of video between close looks, which cost four times as much
+_CLOSE_PRESENCE = 0.995  # score from which a small face is believed: 68 % of 240 pasted ones, none of 3 other things
 _COVERED = 0.5  # a detection that shares this much of the smaller box with a followed face is that face
 _LEFT_REGION = 0.1  # landmarks that overlap the last ones less have slid off the face
 
@@ -96,8 +97,7 @@ class Faces:
         if room and (missing or frame.time_s - self._last_look_s >= self._config.detect_every_s):
             self._last_look_s = frame.time_s
             yield from self._look(frame.picture, frame.time_s)
-            pause_s = _CLOSE_EVERY_S if self._tracker.active else self._config.detect_every_s
-            if frame.time_s - self._last_close_s >= pause_s:
+            if frame.time_s - self._last_close_s >= _CLOSE_EVERY_S:
                 self._last_close_s = frame.time_s
                 yield from self._look(frame.picture, frame.time_s, close=True)
         return _as_arrays(self._tracker.active)
@@ -122,8 +122,9 @@ class Faces:
             return
         rough = yield View(picture, np.stack([roi_from_box(box) for box in boxes]))
         exact = yield View(picture, np.stack([roi_from_landmarks(face.landmarks) for face in rough]))
+        least = max(self._config.new_presence, _CLOSE_PRESENCE) if close else self._config.new_presence
         for face in sorted(exact, key=lambda face: -face.score):
-            if face.score >= self._config.new_presence and self._is_new(face.box):
+            if face.score >= least and self._is_new(face.box):
                 self._tracker.admit(face, time_s)
 
     def _is_new(self, box: Box) -> bool:

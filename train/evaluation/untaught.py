@@ -23,10 +23,11 @@ _NEAR: dict[str, tuple[str, ...]] = {  # AU: the teacher's shapes that come near
     "AU23": ("mouthPressLeft", "mouthPressRight", "mouthRollLower"),
     "AU28": ("mouthRollLower", "mouthRollUpper"),
 }
+_SMILE = 0.5  # of the teacher's shape
 
 
 def untaught(runner: Runner) -> list[Figure]:
-    """On the validation photos: where the highest twentieth begins, and rank correlation with the teacher's shape."""
+    """On the validation photos: how far and how often each rises, and rank correlation with the teacher's shape."""
     intensity, shapes = [], []
     for photo, seen in runner.photos("validation"):
         i = seen.match(bounds(photo.landmarks))
@@ -34,6 +35,7 @@ def untaught(runner: Runner) -> list[Figure]:
             intensity.append(seen.aus.intensity[i])
             shapes.append(photo.blendshapes)
     found, teacher = np.stack(intensity), np.stack(shapes)
+    smiling = teacher[:, [BLENDSHAPES.index(f"mouthSmile{side}") for side in ("Left", "Right")]].mean(axis=1) > _SMILE
     figures = []
     for au, names in _NEAR.items():
         own = found[:, runner.aus.index(au)]
@@ -41,7 +43,8 @@ def untaught(runner: Runner) -> list[Figure]:
         source, shape = "hints" if au in AUS else "rendered faces alone", names[0].removesuffix("Left")
         figures.append(Figure(
             f"{au}, from {source}, {len(own)} validation photos",
-            f"the highest twentieth from {np.quantile(own, 0.95):.2f}; "
+            f"the highest twentieth from {np.quantile(own, 0.95):.2f}; 1 or more in {(own[smiling] >= 1).mean():.0%} "
+            f"of {smiling.sum()} smiles, {(own[~smiling] >= 1).mean():.0%} of others; "
             f"rank correlation with the teacher's {shape} {spearmanr(own, near).statistic:+.2f}",
         ))  # fmt: skip
     return figures

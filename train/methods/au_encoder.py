@@ -229,6 +229,7 @@ LIMITS = (
     "in photographs AU6 is learnt from eyes that narrow in a smile",
     "AU9 and AU23 are learnt from rendered faces alone; no real face with known AU 5, 9, 14, 15, 20, 23 or 28 was "
     "available",
+    "AU9 is also seen in most smiles of photographs: believe it where AU12 is low",
     "AU14, AU20, AU23 and AU24 move the rendered mesh by about a millimetre; do not rely on them below intensity 3",
 )
 
