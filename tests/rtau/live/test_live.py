@@ -1,6 +1,7 @@
 """Live sources over real processes: what comes is what was captured."""
 
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -21,11 +22,28 @@ def untimed(frame: AUFrame) -> AUFrame:
     return msgspec.structs.replace(frame, t_capture_ns=0, wall_capture_ns=0, t_publish_ns=0, seq=0)
 
 
+def assert_alike(one: object, other: object) -> None:
+    """Equal but for the last bits of numbers: of a file, four frames go through the AU network at once."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys()
+        one, other = list(one.values()), list(other.values())
+    if isinstance(one, list) and isinstance(other, list):
+        for part, same in zip(one, other, strict=True):
+            assert_alike(part, same)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, abs=1e-4)
+    else:
+        assert one == other
+
+
+def in_builtins(told: Iterable[AUFrame]) -> list[object]:
+    return [msgspec.json.decode(msgspec.json.encode(untimed(frame))) for frame in told]
+
+
 def test_live_frames_equal_those_of_the_file(clip: Path) -> None:
     live, heard = follow([SourceConfig(path=str(clip))])
-    assert [untimed(f) for f in frames(heard)] == [
-        untimed(f) for f in journey(PipelineConfig(), SourceConfig(path=str(clip)))
-    ]
+    filed = journey(PipelineConfig(), SourceConfig(path=str(clip)))
+    assert_alike(in_builtins(frames(heard)), in_builtins(filed))
     assert (live.counts["0"].captured, live.counts["0"].dropped) == (30, 0)
     assert kinds(heard) == ["track_started", "track_ended", "source_ended"]
 
@@ -132,7 +150,7 @@ def test_a_live_person_is_announced_and_the_frames_are_those_of_the_file(
         made.add([eileen])
     config = msgspec.structs.replace(QUICK, persons=PersonsConfig(gallery=str(tmp_path / "people.db")))
     _, heard = follow([SourceConfig(path=str(clip))], config=config)
-    assert [untimed(f) for f in frames(heard)] == [untimed(f) for f in journey(config, SourceConfig(path=str(clip)))]
+    assert_alike(in_builtins(frames(heard)), in_builtins(journey(config, SourceConfig(path=str(clip)))))
     told = [m for m in heard if isinstance(m, Event) and m.kind == "person_recognised"]
     assert [(event.person_id, event.track_id) for event in told] == [("eileen", 1)]
     assert frames(heard)[-1].faces[0].person_id == "eileen"
