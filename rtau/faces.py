@@ -18,17 +18,14 @@ from rtau.landmarks import FaceLandmarks, LandmarkedFaces
 from rtau.structures import Frame, Picture, TrackedFaces, grey_picture
 from rtau.track import Sighting, Track, Tracker
 
-_CLOSE_EVERY_S = 4.0  # seconds of video between close looks, which cost four times as much
-_CLOSE_PRESENCE = 0.995  # score from which a small face is believed: 68 % of 240 pasted ones, none of 3 other things
 _COVERED = 0.5  # a detection that shares this much of the smaller box with a followed face is that face
 _LEFT_REGION = 0.1  # landmarks that overlap the last ones less have slid off the face
 
 
 class Look(NamedTuple):
-    """Asks for the boxes (D, 4) of the faces in a picture, or of the small ones."""
+    """Asks for the boxes (D, 4) of the faces in a picture."""
 
     picture: Picture
-    close: bool = False
 
 
 Steps = Generator[Look | View, Any, TrackedFaces]  # a View asks for its list of Sightings
@@ -53,9 +50,7 @@ class FaceNetworks:
         views = [question for question in questions if isinstance(question, View)]
         measured = iter(self._landmarks.of_all(views) if views else [])
         return [
-            self._detect(question.picture, close=question.close).boxes
-            if isinstance(question, Look)
-            else _sightings(next(measured))
+            self._detect(question.picture).boxes if isinstance(question, Look) else _sightings(next(measured))
             for question in questions
         ]
 
@@ -76,7 +71,7 @@ class Faces:
     def restart(self) -> None:
         """Forget all tracks: another source begins."""
         self._tracker = Tracker(self._config.memory_s)
-        self._last_look_s = self._last_close_s = self._last_s = -np.inf
+        self._last_look_s = self._last_s = -np.inf
 
     def __call__(self, frame: Frame) -> TrackedFaces:
         """The faces of a frame; none where it has no picture."""
@@ -88,18 +83,14 @@ class Faces:
             return _as_arrays([])
         if frame.time_s < self._last_s - self._config.memory_s:  # the source's clock has begun anew
             self._tracker.forget()
-            self._last_look_s = self._last_close_s = -np.inf
+            self._last_look_s = -np.inf
         self._last_s = frame.time_s
         before = len(self._tracker.active)
         yield from self._follow(frame.picture, frame.time_s)
         missing = len(self._tracker.active) < max(before, 1)
         room = len(self._tracker.active) < self._config.max_faces
         if room and (missing or frame.time_s - self._last_look_s >= self._config.detect_every_s):
-            self._last_look_s = frame.time_s
             yield from self._look(frame.picture, frame.time_s)
-            if frame.time_s - self._last_close_s >= _CLOSE_EVERY_S:
-                self._last_close_s = frame.time_s
-                yield from self._look(frame.picture, frame.time_s, close=True)
         return _as_arrays(self._tracker.active)
 
     def _follow(self, picture: Picture, time_s: float) -> Generator[View, list[Sighting], None]:
@@ -114,17 +105,17 @@ class Faces:
                     found[track.track_id] = sighting
         self._tracker.advance(found, time_s)
 
-    def _look(self, picture: Picture, time_s: float, *, close: bool = False) -> Generator[Look | View, Any, None]:
+    def _look(self, picture: Picture, time_s: float) -> Generator[Look | View, Any, None]:
         """Run the detector and admit the faces that are not followed yet."""
+        self._last_look_s = time_s
         room = self._config.max_faces - len(self._tracker.active)
-        boxes = [box for box in (yield Look(picture, close)) if self._is_new(Box(*box.tolist()))][:room]
+        boxes = [box for box in (yield Look(picture)) if self._is_new(Box(*box.tolist()))][:room]
         if not boxes:
             return
         rough = yield View(picture, np.stack([roi_from_box(box) for box in boxes]))
         exact = yield View(picture, np.stack([roi_from_landmarks(face.landmarks) for face in rough]))
-        least = max(self._config.new_presence, _CLOSE_PRESENCE) if close else self._config.new_presence
         for face in sorted(exact, key=lambda face: -face.score):
-            if face.score >= least and self._is_new(face.box):
+            if face.score >= self._config.new_presence and self._is_new(face.box):
                 self._tracker.admit(face, time_s)
 
     def _is_new(self, box: Box) -> bool:

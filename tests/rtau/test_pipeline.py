@@ -109,12 +109,6 @@ def test_a_mirrored_face_turns_the_other_way_and_swaps_its_sides(tmp_path: Path)
     assert swapped.max() < 1.5
 
 
-def test_small_faces_in_a_large_picture_are_found(tmp_path: Path) -> None:
-    """They are 10 px wide in what the detector usually sees."""
-    frame = still(tmp_path, film.picture((1280, 720), [(300, 200, 40, 0), (900, 500, 44, 0)]))
-    assert [round(face.box[0] / 100) for face in frame.faces] == [3, 9]
-
-
 def test_two_crossing_faces_keep_their_ids(tmp_path: Path) -> None:
     first = lambda t: (90 + 150 * t, 170, 80, 0)  # noqa: E731 - walks right, behind
     second = lambda t: (390 - 150 * t, 190, 90, 0)  # noqa: E731 - walks left, in front
