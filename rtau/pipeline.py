@@ -67,7 +67,7 @@ def frames_together(config: PipelineConfig, source: SourceConfig) -> int:
     """
     if on_gpu(config) or source.realtime or source.policy != "wait" or comes_back(source):
         return 1
-    return min(_TOGETHER, max(config.runtime.slots // 2, 1))
+    return min(_TOGETHER, config.runtime.slots // 2)
 
 
 def shared_aus(config: PipelineConfig) -> SharedStage:
@@ -217,28 +217,20 @@ class InProcess:
             faces = self._faces(frame)
             self._busy["decode"] += decoded - started
             self._busy["faces"] += time.perf_counter() - decoded
-            yield _Found(frame, faces)
+            yield _Found(self._source.source_id, frame, faces)
 
     def _estimated(self, found: "list[_Found]") -> list[AUFrame]:
-        source, started = self._source.source_id, time.perf_counter()
-        estimates = self._aus([(frame.picture, faces) for frame, faces in found]) if found else []
-        seen = [
-            Seen(source, frame.time_s, frame.picture, faces, aus)
-            for (frame, faces), aus in zip(found, estimates, strict=True)
-        ]
-        names, landmarks = self.info.aus, self._config.au.landmarks
-        messages = [
-            to_message(frame, faces, aus, personal, source, names=names, landmarks=landmarks)
-            for (frame, faces), aus, personal in zip(found, estimates, self._persons(seen), strict=True)
-        ]
+        started = time.perf_counter()
+        messages = _estimate(found, self._aus, self._persons, landmarks=self._config.au.landmarks)
         self._busy["au"] += time.perf_counter() - started
         self._frames += len(found)
         return messages
 
 
 class _Found(NamedTuple):
-    """A frame and its faces."""
+    """A frame of a source and its faces."""
 
+    source: str
     frame: Frame
     faces: TrackedFaces
 
@@ -250,6 +242,23 @@ class _Found(NamedTuple):
         buffer = memoryview(bytearray(picture.format.nbytes))
         copy_picture(picture, buffer)
         return self._replace(frame=replace(self.frame, picture=view_picture(picture.format, buffer)))
+
+
+def _estimate(found: list[_Found], aus: AUs, persons: Persons, *, landmarks: bool) -> list[AUFrame]:
+    """What leaves the pipeline of some frames, those of each source in order; `landmarks` are sent along."""
+    if not found:
+        return []
+    estimates = aus([(frame.picture, faces) for _, frame, faces in found])
+    personal = persons(
+        [
+            Seen(source, frame.time_s, frame.picture, faces, some)
+            for (source, frame, faces), some in zip(found, estimates, strict=True)
+        ]
+    )
+    return [
+        to_message(frame, faces, some, who, source, names=aus.card.aus, landmarks=landmarks)
+        for (source, frame, faces), some, who in zip(found, estimates, personal, strict=True)
+    ]
 
 
 class InProcesses:
@@ -420,20 +429,10 @@ class AUStage:
 
     def __call__(self, works: list[Work]) -> list[bytes]:
         refs = [_decode_faces(work.payload) for work in works]
-        frames = [ref.frame.frame(work.slot) for ref, work in zip(refs, works, strict=True)]
-        faces = [ref.faces() for ref in refs]
-        names = self._aus.card.aus
-        estimates = self._aus([(frame.picture, some) for frame, some in zip(frames, faces, strict=True)])
-        persons = self._persons(
-            [
-                Seen(work.source, frame.time_s, frame.picture, some, aus)
-                for work, frame, some, aus in zip(works, frames, faces, estimates, strict=True)
-            ]
-        )
-        return [
-            _encode(to_message(frame, some, aus, who, work.source, names=names, landmarks=self._landmarks))
-            for frame, some, aus, who, work in zip(frames, faces, estimates, persons, works, strict=True)
+        found = [
+            _Found(work.source, ref.frame.frame(work.slot), ref.faces()) for ref, work in zip(refs, works, strict=True)
         ]
+        return [_encode(message) for message in _estimate(found, self._aus, self._persons, landmarks=self._landmarks)]
 
 
 class FacesAUStage:

@@ -5,12 +5,12 @@ from collections import defaultdict
 import cv2
 import numpy as np
 
-from rtau.boxes import bounds, overlap
+from rtau.boxes import bounds
 from train.data.augment import warp
 from train.data.negatives import face_free_photos
 from train.data.photos import load_photos
 from train.evaluation.figure import Figure
-from train.evaluation.runner import IOU, Runner
+from train.evaluation.runner import Runner
 
 _SIZE = (1280, 720)
 _WIDTHS = (24, 32, 40, 48, 64)  # of faces, in pixels of the picture: steps of the report
@@ -36,12 +36,10 @@ def small_faces(runner: Runner) -> list[Figure]:
             canvas[y : y + height, x : x + width] = warp(photo.image, scale, (width, height))
             laid.append(np.asarray(box / shrunk + [x, y, x, y], np.float32))
         seen = runner.file(cv2.imencode(".png", np.ascontiguousarray(canvas[..., ::-1]))[1].tobytes(), ".png")
-        boxes = seen.faces.boxes
-        for box in laid:
-            hits = overlap(box, boxes) >= IOU if len(boxes) else np.zeros(0, bool)
-            found[int(np.digitize((box[2:] - box[:2]).max(), _WIDTHS[1:-1]))].append(bool(hits.any()))
-            boxes = boxes[~hits]
-        elsewhere += len(boxes)
+        matches = [seen.match(box) for box in laid]
+        for box, i in zip(laid, matches, strict=True):
+            found[int(np.digitize((box[2:] - box[:2]).max(), _WIDTHS[1:-1]))].append(i is not None)
+        elsewhere += len(seen.faces.track_ids) - len({i for i in matches if i is not None})
     steps = ", ".join(
         f"{_WIDTHS[step]} to {_WIDTHS[step + 1]} px {np.mean(hits):.0%} of {len(hits)}"
         for step, hits in sorted(found.items())
