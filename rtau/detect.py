@@ -12,6 +12,8 @@ from rtau.structures import Float32, Picture
 
 STRIDE = 8  # input pixels a cell of the detector's maps
 _PAD = 32  # the network halves its input five times
+_FINER = 2  # a close look sees so many times smaller faces
+_SMALL = 1 / 8  # of the picture's longer side: larger faces are for the usual look
 
 
 class Detections(NamedTuple):
@@ -30,10 +32,12 @@ class FaceDetector:
         self._network = open_network(artifact, config, max_batch=1)
         self._min_score = config.faces.min_detection
 
-    def __call__(self, picture: Picture) -> Detections:
-        """All faces of the picture with a score of at least `min_detection`."""
+    def __call__(self, picture: Picture, *, close: bool = False) -> Detections:
+        """All faces of the picture with a score of at least `min_detection`; looked at closely, the small ones."""
         width, height = picture.format.width, picture.format.height
         scale = max(width, height) / self.card.input_size  # picture pixels an input pixel
+        if close:
+            scale = min(scale, max(scale / _FINER, 1.0))
         size = (max(round(width / scale), 1), max(round(height / scale), 1))
         canvas = (-(-size[0] // _PAD) * _PAD, -(-size[1] // _PAD) * _PAD)
         out = self._network.picture(picture, size, canvas)
@@ -43,5 +47,8 @@ class FaceDetector:
         left, top, right, bottom = box[:, rows, columns]
         boxes = np.stack([x - left, y - top, x + right, y + bottom], axis=-1).astype(np.float32) * np.float32(scale)
         scores = score[rows, columns]
+        if close:
+            small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) < _SMALL * max(width, height)
+            boxes, scores = boxes[small], scores[small]
         kept = suppress(boxes, scores)
         return Detections(boxes[kept], scores[kept])

@@ -109,6 +109,22 @@ def test_a_mirrored_face_turns_the_other_way_and_swaps_its_sides(tmp_path: Path)
     assert swapped.max() < 1.5
 
 
+def test_small_faces_in_a_large_picture_are_found_once_they_have_lasted(tmp_path: Path) -> None:
+    """They are 10 px wide in what the detector usually sees."""
+    places = [lambda t: (300 + 40 * t, 200, 40, 0), lambda t: (900, 500, 44, 0)]
+    clip = film.face_clip(tmp_path / "far.mp4", places, 0.6, (1280, 720))
+    frames = list(journey(ONE_PROCESS, SourceConfig(path=str(clip))))
+    assert [len(frame.faces) for frame in frames if frame.time_s < 0.39] == [0] * 12
+    assert {len(frame.faces) for frame in frames if frame.time_s > 0.45} == {2}
+    assert [(face.track_id, round(face.box[0] / 100)) for face in frames[-1].faces] == [(1, 3), (2, 9)]
+
+
+def test_a_small_face_that_does_not_last_is_none(tmp_path: Path) -> None:
+    shown, empty = film.picture((1280, 720), [(300, 200, 40, 0)]), film.picture((1280, 720), [])
+    clip = film.write(tmp_path / "flash.mp4", [shown] * 4 + [empty] * 26, [i / 30 for i in range(30)])
+    assert not any(frame.faces for frame in journey(ONE_PROCESS, SourceConfig(path=str(clip))))
+
+
 def test_two_crossing_faces_keep_their_ids(tmp_path: Path) -> None:
     first = lambda t: (90 + 150 * t, 170, 80, 0)  # noqa: E731 - walks right, behind
     second = lambda t: (390 - 150 * t, 190, 90, 0)  # noqa: E731 - walks left, in front

@@ -2,9 +2,11 @@
 
 import tempfile
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,6 +66,20 @@ class Runner:
             file.write(data)
             file.flush()
             return self.frames(Path(file.name))[0]
+
+    def lasting(self, picture: NDArray[np.uint8]) -> Seen:
+        """A picture (H, W, 3) RGB that stands still: its frame after half a second, when small faces are believed."""
+        with tempfile.NamedTemporaryFile(suffix=".mkv") as file:
+            with av.open(file.name, "w") as container:
+                stream = container.add_stream("ffv1", rate=10)
+                stream.width, stream.height = picture.shape[1::-1]
+                stream.pix_fmt = "yuv420p"
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                for i in range(6):
+                    frame.pts, frame.time_base = i, Fraction(1, 10)
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+            return self.frames(Path(file.name))[-1]
 
     def photos(self, part: Part, *, start: str = "", mirror: bool = False) -> Iterator[tuple[LabelledFace, Seen]]:
         """The photos of a part whose names begin with `start`, from their own file bytes; or mirrored, as PNG."""
