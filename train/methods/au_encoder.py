@@ -174,7 +174,7 @@ def run(config: AUEncoderConfig) -> None:
         }
 
     def measure(model: nn.Module) -> dict[str, float]:
-        return evaluate(model, photos, own, template) | evaluate_renders(model, held_out, template)
+        return evaluate(model, photos, own, template) | judge(held_out, *predict_renders(model, held_out, template))
 
     trained, minutes = fit(
         net,
@@ -194,12 +194,12 @@ def run(config: AUEncoderConfig) -> None:
     strongest = np.maximum(held_out.left, held_out.right)[chosen]  # NaN where one side is covered
     slopes = honest_slopes(out.intensity.numpy(), strongest >= 1, np.isfinite(strongest))
     trained.slope.copy_(torch.from_numpy(slopes).expm1().log())  # softplus undone
-    metrics = measure(trained)
+    metrics = evaluate(trained, photos, own, template) | judge(held_out, chosen, out)
     print(metrics)
     card = Card(
         role="au",
         name="rtau-au",
-        version="6",
+        version="7",
         sha256="",
         input_size=SIDE,
         mean=MEAN,
@@ -400,9 +400,8 @@ def predict_renders(
     return chosen, predict(model, ((renders.image(int(i)), renders.found[i, 0]) for i in chosen), template)
 
 
-def evaluate_renders(model: nn.Module, renders: Renders, template: NDArray[np.float64]) -> dict[str, float]:
-    """On rendered people that no training saw: ROC-AUC of occurrence and ICC(3,1) of both sides' intensities."""
-    chosen, out = predict_renders(model, renders, template)
+def judge(renders: Renders, chosen: NDArray[np.int64], out: AUOutput) -> dict[str, float]:
+    """What `predict_renders` gave, against the truth: ROC-AUC of occurrence and ICC(3,1) of both sides' intensities."""
     metrics: dict[str, float] = {}
     for a, au in enumerate(AU_COLUMNS):
         left, right = renders.left[chosen, a], renders.right[chosen, a]
