@@ -74,7 +74,8 @@ class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     tracing: float  # of what the pixels say of the landmarks
     agreement: float  # of the two views of a face, where something is known
     bf16: bool  # forward passes in bfloat16, where the processor has it
-    renders: str  # folder with train/ and validation/ shards of `python -m train render`
+    renders: str  # folder with shards of `python -m train render`
+    held_out: str  # the same, of validation people
     renders_share: float  # of the faces drawn
     landmarks: str = "default"  # the landmark network whose points are read
     source_weights: dict[str, float]
@@ -130,9 +131,7 @@ def run(config: AUEncoderConfig) -> None:
     torch.set_num_threads(1)
     faces = [*load_photos("train"), *load_clips("train", every=2)]
     photos = [*load_photos("validation"), *load_clips("validation", every=2)]
-    renders, held_out = (
-        load_renders(Path(config.renders) / split, config.landmarks) for split in ("train", "validation")
-    )
+    renders, held_out = (load_renders(Path(each), config.landmarks) for each in (config.renders, config.held_out))
     print(f"{len(faces)} photos and frames, {len(renders.jpegs)} rendered faces", flush=True)
     template, own = crop_template(faces, SIDE), own_landmarks(photos, config.landmarks)
     truth = [_aligned(face.landmarks, template) for face in photos]
