@@ -19,9 +19,7 @@ from rtau.structures import Frame, Picture, TrackedFaces, grey_picture
 from rtau.track import Sighting, Track, Tracker
 
 _CLOSE_EVERY_S = 4.0  # seconds of video between close looks, which cost four times as much
-_CLOSE_PRESENCE = (
-    0.995  # score of a small face worth a trial: 68 % of 240 pasted ones, none of 3 other things
-)
+_CLOSE_PRESENCE = 0.995  # score of a small face worth a trial: 68 % of 240 pasted ones, none of 3 other things
 _TRIAL_S = 0.4  # seconds of video that a small face has to last; a thing that was taken for one lasted two frames
 _COVERED = 0.5  # a detection that shares this much of the smaller box with a followed face is that face
 _LEFT_REGION = 0.1  # landmarks that overlap the last ones less have slid off the face

@@ -42,7 +42,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     trained_on: tuple[Provenance, ...]
     command: str  # remakes the model
     trained: str  # date, machine, wall time
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = {}  # of the training's own validation, and per AU
+    evaluation: dict[str, str] = {}  # what the whole pipeline reaches with it on material that no training saw
     limits: tuple[str, ...] = ()  # what it cannot do
 
 

@@ -321,8 +321,8 @@ def cards(write: Path | None) -> None:
 
 @main.command()
 @_write
-@click.option("--update-card", is_flag=True, help="The AU encoder's card takes over its figures on rendered people.")
-def evaluate(write: Path | None, update_card: bool) -> None:
+@click.option("--update-cards", is_flag=True, help="The cards of the shipped models take over their figures.")
+def evaluate(write: Path | None, update_cards: bool) -> None:
     """The shipped weights on the evaluation material, as the pipeline runs them.
 
     The reliability diagrams are written beside the document, as reliability.png.
@@ -330,7 +330,7 @@ def evaluate(write: Path | None, update_card: bool) -> None:
     from train.evaluation.pipeline import report
 
     diagram = write.with_name("reliability.png") if write else None
-    _show(report(diagram, update_card=update_card), write)
+    _show(report(diagram, update_cards=update_cards), write)
 
 
 @main.command()

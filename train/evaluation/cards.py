@@ -33,6 +33,9 @@ def _section(artifact: Artifact) -> list[str]:
         *(f"- {limit}" for limit in card.limits),
         "",
     ]
+    if card.evaluation:
+        lines += ["What the pipeline reaches with it on material that no training saw:", ""]
+        lines += [*(f"- {what}: {value}" for what, value in card.evaluation.items()), "", "Of its training:", ""]
     groups: dict[str, dict[str, float]] = {}
     for name, value in card.metrics.items():
         group, _, au = name.rpartition("_")

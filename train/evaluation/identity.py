@@ -41,12 +41,13 @@ def identities(runner: Runner) -> list[Figure]:
     figures = [
         Figure(
             f"London, {len(asked)} smiling photos against {len(names)} neutral ones, rank-1",
-            f"{rank1:.1%}", ">= 80 %", rank1 >= 0.8,
+            f"{rank1:.1%}", ">= 80 %", rank1 >= 0.8, "identity",
         ),
         Figure(
             "London, cosine to oneself / to others, mean and tenth nearest the other",
             f"{genuine.mean():.2f} ({np.quantile(genuine, 0.1):.2f}) / {strangers.mean():.2f} "
             f"({np.quantile(strangers, 0.9):.2f})",
+            of="identity",
         ),
     ]  # fmt: skip
     folder = Path("runs") / "synth" / "test"
@@ -58,6 +59,7 @@ def identities(runner: Runner) -> list[Figure]:
         figures.append(Figure(
             f"rendered people, {len(usable)} pictures of {len(np.unique(renders.person[usable]))}",
             f"rank-1 {people['rank1']:.1%}, equal error rate {people['eer']:.1%}",
+            of="identity",
         ))  # fmt: skip
     return figures
 

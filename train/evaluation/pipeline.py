@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import msgspec
@@ -22,7 +23,7 @@ from rtau.boxes import bounds
 from rtau.config import SourceConfig
 from rtau.crop import to_rgb
 from rtau.decode import Decode
-from rtau.models import load_artifact
+from rtau.models import Role, load_artifact
 from train.data.photos import BLENDSHAPES
 from train.data.pseudo_labels import AUS as PSEUDO_AUS
 from train.data.pseudo_labels import LADDERS, pseudo_labels
@@ -54,20 +55,20 @@ _EMOTIONS = {  # of the CREMA clips: AUs of which one at least must rise against
     "HAP": ("happiness", (("AU06",), ("AU12",))),
     "SAD": ("sadness", (("AU01", "AU04"),)),
 }
-_NOT_YET = "not to be trusted yet"
+_TARGETS = "Targets"
 _RISE = 0.1  # of 5, from which an AU counts as raised
 
 
-def report(diagram: Path | None = None, *, update_card: bool = False) -> str:
+def report(diagram: Path | None = None, *, update_cards: bool = False) -> str:
     """All figures as Markdown.
 
-    `diagram`: where the reliability diagrams go; `update_card`: the AU encoder's card takes its figures over.
+    `diagram`: where the reliability diagrams go; `update_cards`: the cards of the models take their figures over.
     """
     started = time.perf_counter()
     runner = Runner()
     clips = {name: (runner.frames(material() / "media" / name), Teacher(name)) for name in ONE_FACE}
     sections = {
-        "Targets": [*photo_targets(runner), *clip_targets(clips), *walking(runner), *empty(runner), *smiles(runner)],
+        _TARGETS: [*photo_targets(runner), *clip_targets(clips), *walking(runner), *empty(runner), *smiles(runner)],
         "Small faces": small_faces(runner),
         "AUs on the evaluation clips": [*against_teacher(runner, clips), *emotions(runner, clips)],
         "Calm faces": calm(runner),
@@ -83,8 +84,8 @@ def report(diagram: Path | None = None, *, update_card: bool = False) -> str:
         sections["Rendered people that no training saw"] = rendered.figures(estimates)
         if diagram is not None:
             rendered.draw_reliability(estimates, diagram)
-        if update_card:
-            _update_card(runner, estimates)
+        if update_cards:
+            _update_cards(sections, estimates)
     minutes = (time.perf_counter() - started) / 60
     weights = ", ".join(f"{card.name} {card.version} ({card.sha256[:8]})" for card in runner.weights.values())
     today = datetime.date.today().isoformat()
@@ -104,17 +105,22 @@ def report(diagram: Path | None = None, *, update_card: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _update_card(runner: Runner, estimates: rendered.Estimates) -> None:
-    """Put the figures on rendered people, and the list of AUs not to be trusted, into the AU encoder's card."""
-    artifact = load_artifact("default", "au")
-    assert artifact.card.sha256 == runner.weights["au"].sha256
-    found = rendered.scores(estimates)
-    kept = {name: value for name, value in artifact.card.metrics.items() if not name.startswith("pipeline_renders_")}
-    limits = [limit for limit in artifact.card.limits if not limit.startswith(_NOT_YET)]
-    if not_yet := rendered.untrusted(found):
-        limits.append(f"{_NOT_YET} (the whole pipeline on rendered people): {', '.join(not_yet)}")
-    card = msgspec.structs.replace(artifact.card, metrics=kept | rendered.card_metrics(found), limits=tuple(limits))
-    (artifact.folder / "card.yaml").write_bytes(msgspec.yaml.encode(card))
+def _update_cards(sections: dict[str, list[Figure]], estimates: rendered.Estimates) -> None:
+    """Put each model's figures into its card, and into the AU encoder's those of each AU on rendered people."""
+    scores = rendered.scores(estimates)
+    for role in get_args(Role):
+        artifact = load_artifact("default", role)
+        found = {
+            figure.what if title == _TARGETS else f"{title}: {figure.what}": figure.verdict
+            for title, figures in sections.items()
+            for figure in figures
+            if figure.of == role and figure.what not in scores
+        }
+        card = msgspec.structs.replace(artifact.card, evaluation=found)
+        if role == "au":
+            own = {name: value for name, value in card.metrics.items() if not name.startswith("pipeline_renders_")}
+            card = msgspec.structs.replace(card, metrics=own | rendered.card_metrics(scores))
+        (artifact.folder / "card.yaml").write_bytes(msgspec.yaml.encode(card))
 
 
 class Teacher:
@@ -168,14 +174,18 @@ def photo_targets(runner: Runner) -> list[Figure]:
     )
     bands = ", ".join(f"{band} {np.mean(e):.1%} ({len(e)})" for band, e in error.items() if band != "frontal")
     return [
-        Figure(f"FairFace, face found, {len(found['all'])} photos", f"{share:.1%}", ">= 97 %", share >= 0.97),
+        Figure(
+            f"FairFace, face found, {len(found['all'])} photos", f"{share:.1%}", ">= 97 %", share >= 0.97, "detector"
+        ),
         Figure(
             f"landmarks to the teacher / inter-ocular distance, |yaw| < 30° ({len(error['frontal'])} photos)",
-            f"{frontal:.2%}", "<= 4 %", frontal <= 0.04,
+            f"{frontal:.2%}", "<= 4 %", frontal <= 0.04, "landmarks",
         ),
-        Figure("the same by yaw", bands),
-        Figure("mean difference to the teacher's pitch, yaw, roll", ", ".join(f"{v:.1f}°" for v in off)),
-        Figure("found by group", by_group),
+        Figure("the same by yaw", bands, of="landmarks"),
+        Figure(
+            "mean difference to the teacher's pitch, yaw, roll", ", ".join(f"{v:.1f}°" for v in off), of="landmarks"
+        ),
+        Figure("found by group", by_group, of="detector"),
     ]  # fmt: skip
 
 
@@ -188,9 +198,11 @@ def clip_targets(clips: Clips) -> list[Figure]:
         found = sum(seen[t].match(teacher.box(t)) is not None for t in frames)
         hits, total = hits + found, total + len(frames)
         if found < len(frames):
-            figures.append(Figure(f"of these {name}", f"{found} of {len(frames)}"))
+            figures.append(Figure(f"of these {name}", f"{found} of {len(frames)}", of="detector"))
     share = hits / total
-    figures.insert(0, Figure(f"one-face clips, face found, {total} frames", f"{share:.2%}", ">= 99 %", share >= 0.99))
+    figures.insert(0, Figure(
+        f"one-face clips, face found, {total} frames", f"{share:.2%}", ">= 99 %", share >= 0.99, "detector"
+    ))  # fmt: skip
     free = false = 0
     for seen, teacher in (clips[name] for name in _MIXED):
         for t, frame in enumerate(seen):
@@ -198,7 +210,7 @@ def clip_targets(clips: Clips) -> list[Figure]:
                 free, false = free + 1, false + len(frame.faces.track_ids)
     figures.append(Figure(
         f"false faces in the {free} face-free frames of the mixed clips", f"{100 * false / free:.2f} a 100 frames",
-        "<= 1", false / free <= 0.01,
+        "<= 1", false / free <= 0.01, "detector",
     ))  # fmt: skip
     others = sum(
         len(frame.faces.track_ids) - (frame.match(teacher.box(t)) is not None)
@@ -206,7 +218,9 @@ def clip_targets(clips: Clips) -> list[Figure]:
         for t, frame in enumerate(seen)
         if t < len(teacher.detected) and teacher.detected[t, 0]
     )
-    figures.append(Figure("faces beside the teacher's in the one-face clips", f"{others} in {total} frames"))
+    figures.append(
+        Figure("faces beside the teacher's in the one-face clips", f"{others} in {total} frames", of="detector")
+    )
     return figures
 
 
@@ -222,9 +236,9 @@ def walking(runner: Runner) -> list[Figure]:
     return [
         Figure(
             "walking_three, at least one / two / three faces", " / ".join(f"{share:.0%}" for share in shares),
-            "> 32 / 27 / 0 %", shares[0] > 0.32 and shares[1] > 0.27 and shares[2] > 0,
+            "> 32 / 27 / 0 %", shares[0] > 0.32 and shares[1] > 0.27 and shares[2] > 0, "detector",
         ),
-        Figure("walking_three, the teacher's faces found", f"{matched} of {len(pairs)}"),
+        Figure("walking_three, the teacher's faces found", f"{matched} of {len(pairs)}", of="detector"),
     ]  # fmt: skip
 
 
@@ -232,7 +246,7 @@ def empty(runner: Runner) -> list[Figure]:
     """The clip without any face."""
     seen = runner.frames(material() / "media" / "pyfeat_no_face.mp4")
     false = sum(len(frame.faces.track_ids) for frame in seen)
-    return [Figure(f"faces in pyfeat_no_face, {len(seen)} frames", str(false), "0", false == 0)]
+    return [Figure(f"faces in pyfeat_no_face, {len(seen)} frames", str(false), "0", false == 0, "detector")]
 
 
 def smiles(runner: Runner) -> list[Figure]:
@@ -390,7 +404,7 @@ def flips(runner: Runner) -> list[Figure]:
         Figure(
             "left against mirrored right, mean difference of intensity (0-5)", f"{mean:.3f}", "<= 0.05", mean <= 0.05
         ),
-        Figure("yaw against mirrored yaw, mean difference", f"{np.mean(turns):.1f}°"),
+        Figure("yaw against mirrored yaw, mean difference", f"{np.mean(turns):.1f}°", of="landmarks"),
     ]
 
 

@@ -154,7 +154,7 @@ def figures(estimates: Estimates) -> list[Figure]:
         Figure(f"face found in {estimates.shown} pictures", f"{len(estimates.left) / estimates.shown:.1%}"),
         Figure(f"mean ROC-AUC of occurrence, {len(found)} AUs", f"{auc:.3f}", ">= 0.95", auc >= 0.95),
         Figure("mean ICC(3,1) of intensity, left and right", f"{icc:.3f}", ">= 0.75", icc >= 0.75),
-        Figure("not to be trusted yet", ", ".join(not_yet) or "none"),
+        Figure(f"AUs below AUC {TRUSTED_AUC} or ICC {TRUSTED_ICC} here", ", ".join(not_yet) or "none"),
         Figure("probabilities against how often it is true", said),
         Figure("expected calibration error, all AUs", f"{calibration_error(bins):.3f}"),
     ]

@@ -48,6 +48,10 @@ def small_faces(runner: Runner) -> list[Figure]:
         for step, hits in sorted(found.items())
     )
     return [
-        Figure(f"{_SIZE[0]}x{_SIZE[1]}, small faces found", steps),
-        Figure(f"faces elsewhere in these {len(pictures)} pictures, engraved ones on coins among them", str(elsewhere)),
+        Figure(f"{_SIZE[0]}x{_SIZE[1]}, small faces found", steps, of="detector"),
+        Figure(
+            f"faces elsewhere in these {len(pictures)} pictures, engraved ones on coins among them",
+            str(elsewhere),
+            of="detector",
+        ),
     ]
