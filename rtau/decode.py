@@ -18,6 +18,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from rtau import exif
 from rtau.address import without_passwords
 from rtau.config import SourceConfig
 from rtau.errors import DamagedSourceError, DeviceError, SourceError
@@ -60,6 +61,7 @@ class Decode:
         self._source = source
         self._label = without_passwords(source.path)
         self._first: tuple[str, int, int] | None = None  # format name and size that all frames are brought to
+        self._mirrored = False
         self._open()
         self._ahead += self._up_to_the_first()
         if not self._ahead or (head := self._ahead[-1][0]) is None:
@@ -198,6 +200,8 @@ class Decode:
                 self._ends_s[index] = max(self._ends_s.get(index, end_s), end_s)
             if packet.stream is not self._stream:
                 continue
+            if self._still and packet.size:
+                self._mirrored = exif.mirrored(bytes(packet))
             try:
                 frames = self._stream.decode(packet)
             except av.error.EOFError:
@@ -243,7 +247,7 @@ class Decode:
         name = frame.format.name
         if self._first is None:
             self._first = (name if name in _PLANAR else _REORDERED.get(name, "yuv444p"), frame.width, frame.height)
-            self._mirrored = _mirrored(frame)
+            self._mirrored |= _mirrored(frame)
         wanted, width, height = self._first
         from_rgb = name not in _PLANAR and name not in _REORDERED
         if from_rgb:

@@ -17,6 +17,7 @@ from rtau.decode import Decode, copy_picture, view_picture
 from rtau.engines import probe
 from rtau.errors import DamagedSourceError, DeviceError, SourceError
 from rtau.structures import Frame
+from tests.rtau import film
 from train.data.split import material
 
 Image = NDArray[np.uint8]
@@ -184,6 +185,23 @@ MATRICES = {  # tkhd matrix a, b, c, d: where a camera's x and y point on the di
     180: (-1, 0, 0, -1),
     90: (0, -1, 1, 0),
 }
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_shown_as_their_exif_data_say(tmp_path: Path, orientation: int, suffix: str) -> None:
+    from PIL import Image, ImageOps
+
+    path, noted = tmp_path / f"photo.{suffix}", Image.Exif()
+    noted[0x0112] = orientation
+    Image.fromarray(film.photograph()[:300, 100:500]).save(path, exif=noted)
+    with Decode(SourceConfig(path=str(path))) as decode:
+        (frame,) = decode
+        assert frame.picture is not None
+        shown = to_rgb(frame.picture)
+    wanted = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    assert shown.shape == wanted.shape
+    assert np.abs(shown.astype(int) - wanted).mean() < 2
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
