@@ -92,7 +92,8 @@ def report(diagram: Path | None = None, *, update_cards: bool = False) -> str:
     lines = [
         f"Measured {today} by `python -m train evaluate --write docs/evaluation.md` on {os.cpu_count()} cores of an "
         f"{platform.machine()} CPU in {minutes:.0f} min, engine openvino-cpu, weights {weights}. The material "
-        "is listed in `train/data/split.py`; no training saw any of it. It has no FACS labels: the teacher "
+        "is listed in `train/data/split.py`; no training saw any of it, where it is not called validation: of those "
+        "photos the AU encoder's recipe knows how far our landmarks err. It has no FACS labels: the teacher "
         "is MediaPipe Face Landmarker, and agreement with it is not the truth.",
     ]
     for title, rows in sections.items():

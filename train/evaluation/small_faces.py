@@ -50,7 +50,7 @@ def small_faces(runner: Runner) -> list[Figure]:
     return [
         Figure(f"{_SIZE[0]}x{_SIZE[1]}, small faces found", steps, of="detector"),
         Figure(
-            f"faces elsewhere in these {len(pictures)} pictures, engraved ones on coins among them",
+            f"faces elsewhere in these {len(pictures)} pictures, of scenes that the detector's training knows as empty",
             str(elsewhere),
             of="detector",
         ),

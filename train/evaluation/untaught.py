@@ -1,8 +1,9 @@
 """Whether the AUs of which photographs tell little show in real faces at all.
 
-AU9 and AU23 are learnt from rendered faces alone, and a network may keep them for those; of AU 5, 14, 15, 20 and 28
-photographs give no more than hints. The teacher has shapes near all of them: an AU that never rises in photos, or
-against all order, is not delivered. Where the shape itself was the hint, agreement shows that it was learnt, no more.
+AU9 and AU23 are learnt from rendered faces, and a network may keep them for those: of AU9 photographs tell but that
+smiles are none. Of AU 5, 14, 15, 20 and 28 they give no more than hints. The teacher has shapes near all of them: an
+AU that never rises in photos, or against all order, is not delivered. Where photos taught it, agreement shows that it
+was learnt, no more.
 """
 
 import numpy as np
@@ -23,6 +24,7 @@ _NEAR: dict[str, tuple[str, ...]] = {  # AU: the teacher's shapes that come near
     "AU23": ("mouthPressLeft", "mouthPressRight", "mouthRollLower"),
     "AU28": ("mouthRollLower", "mouthRollUpper"),
 }
+_ALSO = {"AU09": "rendered faces, and smiles without it"}
 _SMILE = 0.5  # of the teacher's shape
 
 
@@ -40,7 +42,8 @@ def untaught(runner: Runner) -> list[Figure]:
     for au, names in _NEAR.items():
         own = found[:, runner.aus.index(au)]
         near = teacher[:, [BLENDSHAPES.index(name) for name in names]].mean(axis=1)
-        source, shape = "hints" if au in AUS else "rendered faces alone", names[0].removesuffix("Left")
+        source = "hints" if au in AUS else _ALSO.get(au, "rendered faces alone")
+        shape = names[0].removesuffix("Left")
         figures.append(Figure(
             f"{au}, from {source}, {len(own)} validation photos",
             f"the highest twentieth from {np.quantile(own, 0.95):.2f}; 1 or more in {(own[smiling] >= 1).mean():.0%} "
