@@ -226,9 +226,11 @@ LIMITS = (
     "teacher's blendshapes (AU 1, 2, 4, 10, 12, 25, 26 and 43; as hints of less weight AU 5, 6, 7, 14, 15, 17, 18, 20, "
     "24 and 28)",
     "in photographs AU6 is learnt from eyes that narrow in a smile",
-    "AU9 and AU23 are learnt from rendered faces alone; no real face with known AU 5, 9, 14, 15, 20, 23 or 28 was "
+    "AU9 and AU23 are learnt from rendered faces; of AU9 photographs tell no more than that smiles under relaxed brows "
+    "are none, and it rises less in them than it should; no real face with known AU 5, 9, 14, 15, 20, 23 or 28 was "
     "available",
-    "AU9 is also seen in most smiles of photographs: believe it where AU12 is low",
+    "rely on AU 1, 2, 4, 6, 10, 12, 17, 25, 26 and 43; take AU 5, 7, 9, 15, 18, 24 and 28 as hints; do not count on "
+    "AU 14, 20 and 23 in real faces",
     "AU14, AU20, AU23 and AU24 move the rendered mesh by about a millimetre; do not rely on them below intensity 3",
 )
 
