@@ -106,7 +106,7 @@ def test_a_mirrored_face_turns_the_other_way_and_swaps_its_sides(tmp_path: Path)
     assert mirrored.pose[0] == pytest.approx(face.pose[0], abs=4)
     swapped = np.abs(np.array([mirrored.left, mirrored.right]) - [face.right, face.left])
     assert swapped.mean() < 0.25
-    assert swapped.max() < 1.5
+    assert swapped.max() < 1
 
 
 def test_small_faces_in_a_large_picture_are_found_once_they_have_lasted(tmp_path: Path) -> None:
