@@ -200,7 +200,7 @@ class Decode:
                 self._ends_s[index] = max(self._ends_s.get(index, end_s), end_s)
             if packet.stream is not self._stream:
                 continue
-            if self._still and packet.size:
+            if self._still and self._first is None and packet.size:
                 self._mirrored = exif.mirrored(bytes(packet))
             try:
                 frames = self._stream.decode(packet)

@@ -83,8 +83,15 @@ class Faces:
 
     def restart(self) -> None:
         """Forget all tracks: another source begins."""
-        self._tracker, self._trials = Tracker(self._config.memory_s), list[_Trial]()
-        self._last_look_s = self._last_close_s = self._last_s = -np.inf
+        self._tracker = Tracker(self._config.memory_s)
+        self._last_s = -np.inf
+        self._forget()
+
+    def _forget(self) -> None:
+        """Lose all faces and look anew; ids do not come back."""
+        self._tracker.forget()
+        self._trials = list[_Trial]()
+        self._last_look_s = self._last_close_s = -np.inf
 
     def __call__(self, frame: Frame) -> TrackedFaces:
         """The faces of a frame; none where it has no picture."""
@@ -95,9 +102,7 @@ class Faces:
         if frame.picture is None:
             return _as_arrays([])
         if frame.time_s < self._last_s - self._config.memory_s:  # the source's clock has begun anew
-            self._tracker.forget()
-            self._trials = []
-            self._last_look_s = self._last_close_s = -np.inf
+            self._forget()
         self._last_s = frame.time_s
         before = len(self._tracker.active)
         yield from self._follow(frame.picture, frame.time_s)

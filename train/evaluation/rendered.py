@@ -22,7 +22,7 @@ from train.evaluation.runner import Runner
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-TRUSTED_AUC, TRUSTED_ICC = 0.85, 0.5  # below either an AU is on the list of those not to be trusted
+TRUSTED_AUC, TRUSTED_ICC = 0.85, 0.5  # below either the report names the AU
 BINS = 10  # of the reliability diagram
 FOLDER = Path("runs") / "synth" / "test"
 
