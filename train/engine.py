@@ -102,6 +102,12 @@ def fit(
     return module, (earlier_s + time.monotonic() - started) / 60
 
 
+def averaged_weights(folder: Path) -> dict[str, Tensor]:
+    """The averaged model's state in a run's checkpoint. Raises FileNotFoundError without one."""
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)["averaged"]
+    return {name.removeprefix("module."): value for name, value in state.items() if name.startswith("module.")}
+
+
 @contextmanager
 def _together(processes: int, learn: Callable[[], Iterator[Learnt]]) -> Iterator[Iterator[Learnt]]:
     """Run `learn` here and in forked processes beside, which share all that is loaded and end with this one."""

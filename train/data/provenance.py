@@ -44,6 +44,12 @@ TEACHER = Provenance(
     origin="Google",
     used_for="teacher: landmarks, head pose and blendshapes of the photos and frames; no part of it is contained",
 )
+CODING = Provenance(
+    name="AUs coded by eye",
+    licence="Apache-2.0",
+    origin="rtau, docs/coding.md; the reader was a vision-language model, not a certified FACS coder",
+    used_for="AU labels of the photos and of some frames",
+)
 BACKGROUNDS = Provenance(
     name="sample pictures of scikit-image and scikit-learn",
     licence="public domain, CC0 or CC BY, as listed by the packages",

@@ -4,9 +4,8 @@ The teacher's blendshapes are no FACS labels. Each AU below takes its nearest sh
 landmarks, and a table maps that score to 0-5: where rest ends, where a trace (intensity 1) begins, where 5 is reached.
 The points of the tables come from the teacher's percentiles over the open photos (median of mostly neutral shapes,
 95th and 99th percentile). For AU 5, 14, 15, 20 and 28 the shape never goes far, but the photos where it is highest do
-show them: their order is a hint. AU9, whose shape is silent, and AU23, which has none, have no entry and so no label;
-but a smile under relaxed brows wrinkles no nose, for AU9 lowers them too (Ekman, Friesen & Hager 2002). There is no
-shape for AU6 either, but eyes that narrow in a smile are raised cheeks; nor does a smile stretch lips (20).
+show them: their order is a hint. AU9, whose shape is silent, and AU23, which has none, have no entry and so no label.
+There is no shape for AU6 either, but eyes that narrow in a smile are raised cheeks; nor does a smile stretch lips (20).
 """
 
 from typing import NamedTuple
@@ -127,29 +126,23 @@ class TrainingLabels(NamedTuple):
     known: NDArray[np.bool_]  # whether the occurrence is clear
 
 
-_CREDIBLE = frozenset(("AU01", "AU02", "AU04", "AU10", "AU12", "AU25", "AU26", "AU43"))
-_HINTS = frozenset(("AU05", "AU06", "AU07", "AU14", "AU15", "AU17", "AU18", "AU20", "AU24", "AU28"))
+SEEN_WELL = frozenset(("AU12", "AU25", "AU43"))
 _HINT = 0.3  # weight of intensities for which the teacher's shape is no more than a hint
-_SMILE = 2.0  # AU12 from which a face is a smile
-_FROWN = 2.0  # AU4 below which brows are relaxed: the teacher sees a trace in many smiles
 
 
 def training_labels(faces: list[LabelledFace]) -> TrainingLabels:
-    """The teacher's intensities where it is credible, with less weight where it gives a hint; else nothing is known.
+    """The teacher's intensities where it sees well, with less weight where it gives a hint; else nothing is known.
 
-    Nothing, also in calm faces: labels that only ever say "absent" of real faces teach the network to tell photographs
-    from rendered faces and to keep these AUs for the latter. So AU9 is absent in smiles alone, where it is confused.
+    Of brows, upper lips and jaws the teacher's shapes tell how one person moves, and little of who moves them: across
+    people they hardly correlate with AUs coded by eye (`train.data.coded`).
     """
     labels = pseudo_labels(faces)
     columns = [au.column for au in CATALOGUE]
     left, right, weight = (np.zeros((len(faces), len(columns)), np.float32) for _ in range(3))
     known = np.zeros((len(faces), len(columns)), bool)
     for i, column in enumerate(AUS):
-        if column in _CREDIBLE | _HINTS:
-            a = columns.index(column)
-            left[:, a], right[:, a] = labels.left[:, i], labels.right[:, i]
-            weight[:, a] = 1 if column in _CREDIBLE else _HINT
-            known[:, a] = labels.known[:, i] & (column in _CREDIBLE)
-    smile, frown = (labels.intensity[:, AUS.index(column)] for column in ("AU12", "AU04"))
-    weight[(smile >= _SMILE) & (frown < _FROWN), columns.index("AU09")] = _HINT  # of intensity 0
+        a = columns.index(column)
+        left[:, a], right[:, a] = labels.left[:, i], labels.right[:, i]
+        weight[:, a] = 1 if column in SEEN_WELL else _HINT
+        known[:, a] = labels.known[:, i] & (column in SEEN_WELL)
     return TrainingLabels(left, right, weight, known)

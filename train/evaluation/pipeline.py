@@ -29,6 +29,7 @@ from train.data.pseudo_labels import AUS as PSEUDO_AUS
 from train.data.pseudo_labels import LADDERS, pseudo_labels
 from train.data.split import material
 from train.evaluation import rendered
+from train.evaluation.coded import coded_faces
 from train.evaluation.figure import Figure
 from train.evaluation.identity import identities
 from train.evaluation.runner import Runner, Seen, intensities
@@ -71,6 +72,7 @@ def report(diagram: Path | None = None, *, update_cards: bool = False) -> str:
         _TARGETS: [*photo_targets(runner), *clip_targets(clips), *walking(runner), *empty(runner), *smiles(runner)],
         "Small faces": small_faces(runner),
         "AUs on the evaluation clips": [*against_teacher(runner, clips), *emotions(runner, clips)],
+        "Real faces coded by eye": coded_faces(runner, {name: seen for name, (seen, _) in clips.items()}),
         "Calm faces": calm(runner),
         "AUs of which photographs tell little": untaught(runner),
         "Mirror": flips(runner),
