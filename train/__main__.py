@@ -68,7 +68,8 @@ def au_encoder(path: Path) -> None:
     """The AU encoder that ships."""
     from train.methods import au_encoder as method
 
-    method.run(_read(path, method.AUEncoderConfig))
+    with known_errors():
+        method.run(_read(path, method.AUEncoderConfig))
 
 
 @main.command()
@@ -77,7 +78,8 @@ def identity(path: Path) -> None:
     """The identity encoder that ships."""
     from train.methods import identity as method
 
-    method.run(_read(path, method.IdentityConfig))
+    with known_errors():
+        method.run(_read(path, method.IdentityConfig))
 
 
 @main.command()

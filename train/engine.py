@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from rtau.errors import ConfigError
+
 Learnt = tuple[int, dict[str, Tensor]]  # step, losses
 
 
@@ -103,8 +105,11 @@ def fit(
 
 
 def averaged_weights(folder: Path) -> dict[str, Tensor]:
-    """The averaged model's state in a run's checkpoint. Raises FileNotFoundError without one."""
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)["averaged"]
+    """The averaged model's state in a run's checkpoint. Raises ConfigError without one."""
+    file = folder / "checkpoint.pt"
+    if not file.exists():
+        raise ConfigError(f"{file} is missing: run the recipe that writes it first")
+    state = torch.load(file, weights_only=True)["averaged"]
     return {name.removeprefix("module."): value for name, value in state.items() if name.startswith("module.")}
 
 

@@ -8,7 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from train.engine import fit
+from rtau.errors import ConfigError
+from train.engine import averaged_weights, fit
 
 STEPS = 4
 
@@ -58,3 +59,13 @@ def test_a_process_that_fails_ends_the_run(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         trained(Broken(), tmp_path, 2)
+
+
+def test_a_run_goes_on_from_the_averaged_weights_of_another(tmp_path: Path) -> None:
+    found = trained(ByRank(), tmp_path, 1)
+    assert torch.cat([value.flatten() for value in averaged_weights(tmp_path).values()]).equal(found)
+
+
+def test_a_run_without_the_one_before_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="recipe that writes it first"):
+        averaged_weights(tmp_path / "nothing")

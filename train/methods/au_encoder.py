@@ -79,7 +79,7 @@ class AUEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     renders: str  # folder with shards of `python -m train render`
     held_out: str  # the same, of validation people
     renders_share: float  # of the faces drawn
-    start: str | None = None  # folder of a run whose weights this one goes on from
+    initial: str | None = None  # folder of a run whose weights this one goes on from
     landmarks: str = "default"  # the landmark network whose points are read
     source_weights: dict[str, float]
     seed: int
@@ -147,8 +147,8 @@ def run(config: AUEncoderConfig) -> None:
     generator = torch.Generator().manual_seed(config.seed)
     usual = torch.from_numpy(network_points(stream.mean))
     net = AUNet(config.widths, config.blocks, config.channels, config.neighbours, SIDED, TELLING, usual, SIDE)
-    if config.start is not None:
-        net.load_state_dict(averaged_weights(Path(config.start)))
+    if config.initial is not None:
+        net.load_state_dict(averaged_weights(Path(config.initial)))
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def losses(model: nn.Module, loaded: object) -> dict[str, Tensor]:

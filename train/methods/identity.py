@@ -31,7 +31,7 @@ from train.data.crops import crop_template
 from train.data.photos import LabelledFace, load_photos
 from train.data.provenance import BACKGROUNDS, ICT_FACE, MAKEHUMAN, OPEN_MATERIAL
 from train.data.renders import Renders, load_renders
-from train.engine import fit
+from train.engine import averaged_weights, fit
 from train.export import MEAN, STD, normalised, when_and_where, write_artifact
 from train.losses.wce import WeightedBCE, class_weights
 from train.models.identity_net import IdentityExport, IdentityNet
@@ -60,7 +60,7 @@ class IdentityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     labels: float  # weight of CL-ILE's stage 1 loss
     bf16: bool  # forward passes in bfloat16, where the processor has it
     renders: str  # folder with train/ and validation/ shards of `python -m train render`
-    initial: str | None = None  # checkpoint of an AU encoder whose convolutions are taken over
+    initial: str | None = None  # folder of an AU encoder's run whose convolutions are taken over
     seed: int
     out: str
     run_folder: str
@@ -87,9 +87,8 @@ def run(config: IdentityConfig) -> None:
     entropy = WeightedBCE(class_weights(torch.from_numpy(shown.mean(axis=0).clip(0.02)).float()).clamp(max=4))
     net = IdentityNet(config.widths, config.blocks, config.size, stream.subjects, len(AU_COLUMNS), SIDE)
     if config.initial is not None:
-        earlier = torch.load(config.initial, weights_only=True)["averaged"]
-        stages = {n.removeprefix("module."): v for n, v in earlier.items() if n.startswith("module.stages")}
-        net.load_state_dict(stages, strict=False)
+        earlier = averaged_weights(Path(config.initial))
+        net.load_state_dict({n: v for n, v in earlier.items() if n.startswith("stages")}, strict=False)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def losses(model: nn.Module, loaded: object) -> dict[str, Tensor]:
