@@ -20,6 +20,7 @@ from train.data.pseudo_labels import SEEN_WELL, TrainingLabels
 Float32 = NDArray[np.float32]
 
 _TABLE = Path(__file__).with_name("coded_by_eye.csv")
+_RENDERS = Path(__file__).with_name("renders_coded_by_eye.csv")
 _PLACE = {str(au.number): i for i, au in enumerate(CATALOGUE)}
 _PERHAPS = 0.5  # intensity that stands for "perhaps a trace"
 _NOTHING = 0.3  # mean of the readings below which an AU counts as absent
@@ -63,6 +64,15 @@ def load_coded() -> Coded:
     whole = [[read_codes(row[reading], 0.0) for row in rows] for reading in ("first", "second")]
     close = [read_codes(row["close"], np.nan) for row in rows]
     return Coded(tuple(row["file"] for row in rows), np.stack([*whole, close]))
+
+
+def load_coded_renders() -> dict[int, Float32]:
+    """One reading of some pictures of the rendered test people: place in the split -> (2, A), NaN as in `Coded`.
+
+    The split is that of `python -m train render --split test --persons 64 --pictures 20`.
+    """
+    with _RENDERS.open(newline="", encoding="utf-8") as file:
+        return {int(row["picture"]): read_codes(row["codes"], 0.0) for row in csv.DictReader(file)}
 
 
 def read_codes(text: str, unnamed: float) -> Float32:

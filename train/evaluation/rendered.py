@@ -14,6 +14,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from rtau.boxes import bounds
 from rtau.facs import AU_COLUMNS
+from train.data.coded import load_coded_renders
 from train.data.renders import load_renders
 from train.evaluation.agreement import icc31
 from train.evaluation.figure import Figure
@@ -37,11 +38,12 @@ class Estimates(NamedTuple):
     right: Float32  # (F, A)
     probability: Float32  # (F, A) of occurrence on either side
     groups: dict[str, Bools]  # (F,) who belongs to a group
+    pictures: NDArray[np.int64]  # (F,) place in the split
     shown: int  # pictures, with those in which no face was found
 
     def some(self, which: Bools) -> "Estimates":
-        rows = {name: getattr(self, name)[which] for name in ("truth_left", "truth_right", "left", "right")}
-        return self._replace(probability=self.probability[which], **rows)
+        rows = ("truth_left", "truth_right", "left", "right", "probability", "pictures")
+        return self._replace(**{name: getattr(self, name)[which] for name in rows})
 
 
 class Scores(NamedTuple):
@@ -102,6 +104,7 @@ def estimate(runner: Runner, folder: Path) -> Estimates:
         right,
         probability,
         {name: np.asarray(who[index], dtype=bool) for name, who in groups.items()},
+        np.array(index),
         len(renders.jpegs),
     )
 
@@ -153,6 +156,7 @@ def figures(estimates: Estimates) -> list[Figure]:
     lines = [
         Figure(f"face found in {estimates.shown} pictures", f"{len(estimates.left) / estimates.shown:.1%}"),
         Figure(f"mean ROC-AUC of occurrence, {len(found)} AUs", f"{auc:.3f}", ">= 0.95", auc >= 0.95),
+        _eye_beside(estimates),
         Figure("mean ICC(3,1) of intensity, left and right", f"{icc:.3f}", ">= 0.75", icc >= 0.75),
         Figure(f"AUs below AUC {TRUSTED_AUC} or ICC {TRUSTED_ICC} here", ", ".join(not_yet) or "none"),
         Figure("probabilities against how often it is true", said),
@@ -169,6 +173,17 @@ def figures(estimates: Estimates) -> list[Figure]:
         text = f"AUC {s.auc:.3f}, F1 {s.f1:.2f}, ICC left {s.icc_left:.2f}, right {s.icc_right:.2f}"
         lines.append(Figure(au, f"{text}, calibration error {error:.2f}, {s.shown} shown"))
     return lines
+
+
+def _eye_beside(estimates: Estimates) -> Figure:
+    """What an eye sees of exact labels: the reader of docs/coding.md on some pictures; what it cannot tell: absent."""
+    coded = load_coded_renders()
+    ours = estimates.some(np.array([picture in coded for picture in estimates.pictures]))
+    codes = np.nan_to_num([coded[picture] for picture in ours.pictures])  # (F, 2, A)
+    codes = codes[:, :, [AU_COLUMNS.index(au) for au in estimates.aus]]
+    eye = ours._replace(left=codes[:, 0], right=codes[:, 1], probability=codes.max(axis=1) / 5)
+    means = ", ".join(f"{_means(scores(each))[0]:.3f}" for each in (ours, eye))
+    return Figure(f"the same on {len(codes)} of them: ours, a reader who codes by eye (docs/coding.md)", means)
 
 
 def _means(found: dict[str, Scores]) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtau.facs import AU_COLUMNS
-from train.data.coded import Coded, load_coded, read_codes, taught_by_coding
+from train.data.coded import Coded, load_coded, load_coded_renders, read_codes, taught_by_coding
 from train.data.pseudo_labels import TrainingLabels
 
 
@@ -68,6 +68,7 @@ def test_rare_aus_are_not_drowned_by_their_absence() -> None:
 
 
 def test_all_that_was_coded_can_be_read() -> None:
+    assert len(load_coded_renders()) == 360
     every = load_coded()
     assert len(set(every.names)) == len(every.names) > 2400
     assert np.nanmin(every.readings) >= 0

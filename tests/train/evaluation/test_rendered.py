@@ -29,7 +29,17 @@ def made(count: int = 400, seed: int = 0) -> Estimates:
     right = left.copy()
     right[:, 0] = rng.uniform(0, 5, count)
     probability = np.where(truth >= 1, 0.9, 0.1).astype(np.float32)
-    return Estimates(AUS, truth, truth.copy(), left, right, probability, {"women": np.arange(count) < 100}, count + 10)
+    return Estimates(
+        AUS,
+        truth,
+        truth.copy(),
+        left,
+        right,
+        probability,
+        {"women": np.arange(count) < 100},
+        np.arange(count),
+        count + 10,
+    )
 
 
 def test_left_and_right_have_scores_of_their_own() -> None:
@@ -71,7 +81,7 @@ def test_a_probability_that_is_one_has_no_calibration_error() -> None:
     rng = np.random.default_rng(1)
     p = rng.random((20_000, 1)).astype(np.float32)
     truth = (rng.random(p.shape) < p).astype(np.float32)
-    fair = Estimates(("AU12",), truth, truth, truth, truth, p, {}, len(p))
+    fair = Estimates(("AU12",), truth, truth, truth, truth, p, {}, np.arange(len(p)), len(p))
     assert calibration_error(reliability(fair)) < 0.02
     assert calibration_error(reliability(fair._replace(probability=np.sqrt(p)))) > 0.1
 
