@@ -13,6 +13,7 @@ from rtau.facs import AU_COLUMNS
 from train.data.clips import load_clips
 from train.data.coded import load_coded
 from train.data.pseudo_labels import AUS, pseudo_labels
+from train.data.split import part_of_photo
 from train.evaluation.figure import Figure
 from train.evaluation.runner import Runner, Seen
 
@@ -30,6 +31,7 @@ def coded_faces(runner: Runner, clips: dict[str, list[Seen]]) -> list[Figure]:
     shown_to = [
         *runner.photos("evaluation", start="ff_"),
         *((frame, clips[frame.source][int(frame.name.split(":")[1])]) for frame in frames),
+        *runner.photos("validation"),
     ]
     matched = [(face, seen.aus, seen.match(bounds(face.landmarks))) for face, seen in shown_to]
     kept = [(face, aus, i) for face, aus, i in matched if i is not None]
@@ -38,34 +40,42 @@ def coded_faces(runner: Runner, clips: dict[str, list[Seen]]) -> list[Figure]:
     rows = [place[face.name] for face in faces]
     present, absent, intensity = coded.present[rows], coded.absent[rows], coded.intensity[rows].max(axis=1)
     teacher, readings = pseudo_labels(faces).intensity, coded.readings[:2].max(axis=2)
+    held_out = np.array([":" in face.name or part_of_photo(face.name) == "evaluation" for face in faces])
     lines, areas, theirs = list[Figure](), dict[str, float](), dict[str, float]()
     for a, au in enumerate(AU_COLUMNS):
-        both = np.isfinite(readings[..., a]).all(axis=0)
-        agreed = spearmanr(*readings[:, both, a]).statistic
-        clear, told = present[:, a] | absent[:, a], np.isfinite(intensity[:, a])
-        shown = present[clear, a]
-        text = f"shown in {shown.sum()} of {len(shown)}; rank correlation of the readings {agreed:.2f}"
-        if min(shown.sum(), (~shown).sum()) >= _FEWEST:
-            areas[au] = float(roc_auc_score(shown, ours[clear, a]))
+        enough = (present[held_out, a]).sum() >= _FEWEST
+        clear = (present[:, a] | absent[:, a]) & (held_out | ~enough)
+        told = np.isfinite(intensity[:, a]) & (held_out | ~enough)
+        shown, both = present[clear, a], np.isfinite(readings[..., a]).all(axis=0)
+        text = f"shown in {shown.sum()} of {len(shown)}{'' if enough else ', validation photos too'}"
+        if shown.sum() >= _FEWEST:
+            area = float(roc_auc_score(shown, ours[clear, a]))
             rank = spearmanr(ours[told, a], intensity[told, a]).statistic
-            text = f"AUC {areas[au]:.2f}, rank correlation {rank:.2f}, {text}"
+            text = f"AUC {area:.2f}, rank correlation {rank:.2f}, {text}"
+            if enough:
+                areas[au] = area
             if au in AUS:
-                theirs[au] = float(roc_auc_score(shown, teacher[clear, AUS.index(au)]))
-                text += f"; the teacher's shape: AUC {theirs[au]:.2f}"
-        lines.append(Figure(au, text))
-    mean, peer = np.mean([*areas.values()]), np.mean([*theirs.values()])
-    of_both = np.mean([areas[au] for au in theirs])
-    photos = sum(face.source == "fairface" for face in faces)
+                peer = float(roc_auc_score(shown, teacher[clear, AUS.index(au)]))
+                text += f"; the teacher's shape: AUC {peer:.2f}"
+                if enough:
+                    theirs[au] = peer
+        agreed = spearmanr(*readings[:, both, a]).statistic
+        lines.append(Figure(au, f"{text}; rank correlation of two readings {agreed:.2f}"))
+    mean, of_both, of_theirs = (
+        np.mean([*values]) for values in (areas.values(), (areas[au] for au in theirs), theirs.values())
+    )
+    photos = sum(face.source == "fairface" for face, held in zip(faces, held_out, strict=True) if held)
     return [
         Figure(
             f"mean ROC-AUC of the {len(areas)} AUs that {_FEWEST} faces or more show, {photos} photos and "
-            f"{len(faces) - photos} frames",
+            f"{held_out.sum() - photos} frames",
             f"{mean:.3f}",
         ),
         Figure(
-            f"of the {len(theirs)} for which the teacher has a shape: ours, the teacher's", f"{of_both:.3f}, {peer:.3f}"
+            f"of the {len(theirs)} for which the teacher has a shape: ours, the teacher's",
+            f"{of_both:.3f}, {of_theirs:.3f}",
         ),
-        Figure("probabilities against how often it is present", _reliability(said, intensity)),
+        Figure("probabilities against how often it is present", _reliability(said[held_out], intensity[held_out])),
         *lines,
     ]
 
