@@ -91,7 +91,8 @@ def _reliability(said: Float32, intensity: Float32) -> str:
 
 
 def coding_of(names: list[str]) -> Float32:
-    """(F, A) intensity 0-5 of faces that were coded by eye, the stronger side; NaN where it cannot be told."""
+    """(F, A) intensity 0-5 of faces by name, the stronger side; NaN where it cannot be told or was not coded."""
     coded = load_coded()
-    place = {name: f for f, name in enumerate(coded.names)}
-    return np.asarray(coded.intensity[[place[name] for name in names]].max(axis=1))
+    place, strongest = {name: f for f, name in enumerate(coded.names)}, coded.intensity.max(axis=1)
+    unknown = np.full(strongest.shape[1], np.nan, np.float32)
+    return np.stack([strongest[place[name]] if name in place else unknown for name in names])

@@ -289,22 +289,39 @@ def smiles(runner: Runner) -> list[Figure]:
 
 
 def against_teacher(runner: Runner, clips: Clips) -> list[Figure]:
-    """Correlation with the teacher's measure over all frames of the one-face clips together."""
+    """Correlation with the teacher's measure over all frames of the one-face clips together.
+
+    Of frames that were coded by eye, too: how the teacher's measure and ours correlate with that.
+    """
     figures = []
+    frames = [f"{name}:{t}:0" for name, (_, teacher) in clips.items() for t in range(len(teacher.detected))]
+    coding = coding_of(frames)
     for au, target in _COMPARED.items():
-        ours, theirs = [], []
+        a, ours, theirs = runner.aus.index(au), list[NDArray[np.float64]](), list[NDArray[np.float64]]()
         for seen, teacher in clips.values():
-            n = min(len(seen), len(teacher.detected))
-            index = [seen[t].match(teacher.box(t)) if teacher.detected[t, 0] else None for t in range(n)]
-            ours.append(intensities(seen[:n], runner.aus.index(au), index))
-            theirs.append(teacher.score(au)[:n])
-        x, y = np.concatenate(ours), np.concatenate(theirs)
+            n = len(teacher.detected)
+            index = [
+                seen[t].match(teacher.box(t)) if teacher.detected[t, 0] else None for t in range(min(len(seen), n))
+            ]
+            missing = np.full(n - len(index), np.nan)
+            ours.append(np.concatenate([intensities(seen[: len(index)], a, index), missing]))
+            theirs.append(teacher.score(au))
+        x, y, coded = np.concatenate(ours), np.concatenate(theirs), coding[:, a]
         both = np.isfinite(x) & np.isfinite(y)
         name = "inner-lip gap" if au == "AU25" else LADDERS[au][0]
-        r = float(np.corrcoef(x[both], y[both])[0, 1])
+        r = _correlation(x[both], y[both])
         goal, reached = ("", None) if target is None else (f">= {target}", r >= target)
         figures.append(Figure(f"{au} with the teacher's {name}, r", f"{r:.2f}", goal, reached))
+        all_three = both & np.isfinite(coded)
+        with_coding = ", ".join(f"{_correlation(each[all_three], coded[all_three]):.2f}" for each in (x, y))
+        figures.append(
+            Figure(f"{au} in {all_three.sum()} frames coded by eye, r of ours, of the teacher's", with_coding)
+        )
     return figures
+
+
+def _correlation(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def emotions(runner: Runner, clips: Clips) -> list[Figure]:
