@@ -232,8 +232,8 @@ LIMITS = (
     "trained without material of certified FACS coders: exact labels come from rendered faces, labels of photographs "
     "from a coding by eye (docs/coding.md), and those of the frames that it left out from a teacher's blendshapes",
     "few real faces that it learnt from show AU 9, 15, 18, 20, 23 and 28",
-    "rely on AU 1, 2, 4, 6, 7, 10, 12, 25, 26 and 43; take AU 9, 14, 17 and 20 as hints, for ten or fewer held-out "
-    "real faces show them; AU 5, 15, 18, 23, 24 and 28 are not proven in real faces: fewer than five show them",
+    "rely on AU 1, 2, 4, 6, 7, 10, 12, 25, 26 and 43; take AU 9, 14, 15, 17, 20 and 24 as hints, for ten or fewer real "
+    "faces that it did not learn from show each; AU 5, 18, 23 and 28 are not proven in real faces: fewer than five do",
     "AU14, AU20, AU23 and AU24 move the rendered mesh by about a millimetre; do not rely on them below intensity 3",
 )
 
