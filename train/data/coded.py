@@ -34,6 +34,13 @@ class Coded(NamedTuple):
     names: tuple[str, ...]
     readings: Float32  # (3, F, 2, A): first, second, close; face; subject's left and right; AU
 
+    def of(self, names: list[str]) -> "Coded":
+        """The readings of these faces, in this order; of those that were not coded they tell nothing."""
+        place = {name: f for f, name in enumerate(self.names)}
+        nothing = np.full_like(self.readings[:, :1], np.nan)
+        rows = [place.get(name, len(place)) for name in names]
+        return Coded(tuple(names), np.concatenate([self.readings, nothing], axis=1)[:, rows])
+
     @property
     def told(self) -> NDArray[np.int64]:
         """(F, A) how many readings tell."""
@@ -96,20 +103,17 @@ def taught_by_coding(labels: TrainingLabels, names: list[str], coded: Coded) -> 
     Few faces show the rarer AUs. Absence weighs less where there is much of it: else the network would learn to tell
     photographs from rendered faces and keep these AUs for the latter.
     """
-    place = {name: f for f, name in enumerate(coded.names)}
-    ours = np.array([name in place for name in names])
-    theirs = [place[name] for name in names if name in place]
-    told, present, absent = coded.told[theirs], coded.present[theirs], coded.absent[theirs]
-    intensity = np.nan_to_num(coded.intensity[theirs])  # (F, 2, A)
+    there, coded = np.isin(names, coded.names)[:, None], coded.of(names)
+    told, present, absent = coded.told, coded.present, coded.absent
+    intensity = np.nan_to_num(coded.intensity)  # (F, 2, A)
     shown = np.where(absent, 0, intensity.max(axis=1)).sum(axis=0)
     balance = np.clip(_ABSENT * shown / absent.sum(axis=0).clip(1), 0, 1)
     weight = np.where(absent, balance, 1) * np.choose(told.clip(max=2), [0, _ALONE, 1])
-    beside = np.array([au.column in SEEN_WELL for au in CATALOGUE])
-    left, right, weights = (part.copy() for part in labels[:3])
-    known = labels.known.copy()
-    for side, seen in ((left, intensity[:, 0]), (right, intensity[:, 1])):
-        both = beside & (labels.weight[ours] > 0) & (told > 0)
-        side[ours] = np.where(both, (side[ours] + seen) / 2, seen)
-    agreed = (np.maximum(left, right)[ours] >= 1) == present
-    weights[ours], known[ours] = weight, (present | absent) & agreed
-    return TrainingLabels(left, right, weights, known)
+    beside = np.array([au.column in SEEN_WELL for au in CATALOGUE]) & (labels.weight > 0) & (told > 0)
+    left, right = (
+        np.where(there, np.where(beside, (side + seen) / 2, seen), side)
+        for side, seen in ((labels.left, intensity[:, 0]), (labels.right, intensity[:, 1]))
+    )
+    known = (present | absent) & ((np.maximum(left, right) >= 1) == present)
+    weight = np.where(there, weight, labels.weight).astype(np.float32)
+    return TrainingLabels(left, right, weight, np.where(there, known, labels.known))

@@ -65,11 +65,6 @@ class PseudoLabels(NamedTuple):
         return np.maximum(self.left, self.right)
 
     @property
-    def occurrence(self) -> NDArray[np.bool_]:
-        """(F, A) present from intensity 1 on."""
-        return np.asarray(self.intensity >= 1)
-
-    @property
     def known(self) -> NDArray[np.bool_]:
         """(F, A) whether the occurrence is clear."""
         return np.asarray(np.abs(self.intensity - 1) > _UNSURE)

@@ -3,19 +3,21 @@
 Readings of one reader agree more than those of two people would: read the correlation between them as an upper bound.
 """
 
+from itertools import chain
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from rtau.boxes import bounds
 from rtau.facs import AU_COLUMNS
-from train.data.clips import load_clips
+from train.data.clips import clip_faces
 from train.data.coded import load_coded
+from train.data.photos import LabelledFace
 from train.data.pseudo_labels import AUS, pseudo_labels
-from train.data.split import part_of_photo
+from train.data.split import material, part_of_photo
 from train.evaluation.figure import Figure
-from train.evaluation.runner import Runner, Seen
+from train.evaluation.runner import Runner, Seen, found_faces
 
 Float32 = NDArray[np.float32]
 
@@ -23,22 +25,19 @@ _EDGES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the bins of probabilities
 _FEWEST = 5  # faces with an AU, and without it, for a figure
 
 
-def coded_faces(runner: Runner, clips: dict[str, list[Seen]]) -> list[Figure]:
-    """Held-out FairFace photos and frames of the evaluation clips: ROC-AUC and rank correlation with the coding."""
+def coded_faces(runner: Runner, photos: list[tuple[LabelledFace, Seen]], clips: dict[str, list[Seen]]) -> list[Figure]:
+    """Held-out photos and frames of the evaluation clips: ROC-AUC and rank correlation with the coding."""
     coded = load_coded()
-    place = {name: f for f, name in enumerate(coded.names)}
-    frames = (frame for frame in load_clips("evaluation", every=1) if frame.name in place)
-    shown_to = [
-        *runner.photos("evaluation", start="ff_"),
-        *((frame, clips[frame.source][int(frame.name.split(":")[1])]) for frame in frames),
-        *runner.photos("validation"),
-    ]
-    matched = [(face, seen.aus, seen.match(bounds(face.landmarks))) for face, seen in shown_to]
-    kept = [(face, aus, i) for face, aus, i in matched if i is not None]
-    faces = [face for face, _, _ in kept]
-    ours, said = (np.stack([getattr(aus, name)[i] for _, aus, i in kept]) for name in ("intensity", "occurrence"))
-    rows = [place[face.name] for face in faces]
-    present, absent, intensity = coded.present[rows], coded.absent[rows], coded.intensity[rows].max(axis=1)
+    in_clips = {name.partition(":")[0] for name in coded.names} & clips.keys()
+    frames = (
+        (frame, clips[frame.source][int(frame.name.split(":")[1])])
+        for clip in sorted(in_clips)
+        for frame in clip_faces(material() / "media" / clip, every=1)
+        if frame.name in coded.names
+    )
+    faces, aus = found_faces(chain(photos, frames, runner.photos("validation")))
+    ours, these = aus.intensity, coded.of([face.name for face in faces])
+    present, absent, intensity = these.present, these.absent, these.intensity.max(axis=1)
     teacher, readings = pseudo_labels(faces).intensity, coded.readings[:2].max(axis=2)
     held_out = np.array([":" in face.name or part_of_photo(face.name) == "evaluation" for face in faces])
     lines, areas, theirs = list[Figure](), dict[str, float](), dict[str, float]()
@@ -64,18 +63,20 @@ def coded_faces(runner: Runner, clips: dict[str, list[Seen]]) -> list[Figure]:
     mean, of_both, of_theirs = (
         np.mean([*values]) for values in (areas.values(), (areas[au] for au in theirs), theirs.values())
     )
-    photos = sum(face.source == "fairface" for face, held in zip(faces, held_out, strict=True) if held)
+    stills = sum(face.source == "fairface" for face, held in zip(faces, held_out, strict=True) if held)
     return [
         Figure(
-            f"mean ROC-AUC of the {len(areas)} AUs that {_FEWEST} faces or more show, {photos} photos and "
-            f"{held_out.sum() - photos} frames",
+            f"mean ROC-AUC of the {len(areas)} AUs that {_FEWEST} faces or more show, {stills} photos and "
+            f"{held_out.sum() - stills} frames",
             f"{mean:.3f}",
         ),
         Figure(
             f"of the {len(theirs)} for which the teacher has a shape: ours, the teacher's",
             f"{of_both:.3f}, {of_theirs:.3f}",
         ),
-        Figure("probabilities against how often it is present", _reliability(said[held_out], intensity[held_out])),
+        Figure(
+            "probabilities against how often it is present", _reliability(aus.occurrence[held_out], intensity[held_out])
+        ),
         *lines,
     ]
 
@@ -92,7 +93,4 @@ def _reliability(said: Float32, intensity: Float32) -> str:
 
 def coding_of(names: list[str]) -> Float32:
     """(F, A) intensity 0-5 of faces by name, the stronger side; NaN where it cannot be told or was not coded."""
-    coded = load_coded()
-    place, strongest = {name: f for f, name in enumerate(coded.names)}, coded.intensity.max(axis=1)
-    unknown = np.full(strongest.shape[1], np.nan, np.float32)
-    return np.stack([strongest[place[name]] if name in place else unknown for name in names])
+    return np.asarray(load_coded().of(names).intensity.max(axis=1))

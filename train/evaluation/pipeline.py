@@ -31,7 +31,7 @@ from train.evaluation import rendered
 from train.evaluation.coded import coded_faces, coding_of
 from train.evaluation.figure import Figure
 from train.evaluation.identity import identities
-from train.evaluation.runner import Runner, Seen, intensities
+from train.evaluation.runner import Runner, Seen, found_faces, intensities
 from train.evaluation.small_faces import small_faces
 
 Float32 = NDArray[np.float32]
@@ -67,15 +67,16 @@ def report(diagram: Path | None = None, *, update_cards: bool = False) -> str:
     started = time.perf_counter()
     runner = Runner()
     clips = {name: (runner.frames(material() / "media" / name), Teacher(name)) for name in ONE_FACE}
+    photos = list(runner.photos("evaluation", start="ff_"))
     sections = {
-        _TARGETS: [*photo_targets(runner), *clip_targets(clips), *walking(runner), *empty(runner), *smiles(runner)],
+        _TARGETS: [*photo_targets(photos), *clip_targets(clips), *walking(runner), *empty(runner), *smiles(runner)],
         "Small faces": small_faces(runner),
         "AUs on the evaluation clips": [*against_teacher(runner, clips), *emotions(runner, clips)],
-        "Real faces coded by eye": coded_faces(runner, {name: seen for name, (seen, _) in clips.items()}),
-        "Calm faces": calm(runner),
+        "Real faces coded by eye": coded_faces(runner, photos, {name: seen for name, (seen, _) in clips.items()}),
+        "Calm faces": calm(photos, runner.aus),
         "Mirror": flips(runner),
         "Identity": identities(runner),
-        "Groups of people": groups(runner),
+        "Groups of people": groups(photos),
     }
     missing = f"not measured: {rendered.FOLDER} is missing (python -m train render --split test)"
     sections["Rendered people that no training saw"] = [Figure(missing, "")]
@@ -150,14 +151,15 @@ class Teacher:
 
 
 Clips = dict[str, tuple[list[Seen], Teacher]]
+Photos = list[tuple[LabelledFace, Seen]]
 
 
-def photo_targets(runner: Runner) -> list[Figure]:
+def photo_targets(photos: Photos) -> list[Figure]:
     """Detection and landmarks on the held-out tenth of FairFace."""
     found: dict[str, list[bool]] = defaultdict(list)
     error: dict[str, list[float]] = defaultdict(list)
     pose: list[Float32] = []
-    for photo, seen in runner.photos("evaluation", start="ff_"):
+    for photo, seen in photos:
         i = seen.match(bounds(photo.landmarks))
         groups = ["all", *(photo.attributes[kind] for kind in ("race", "gender", "age"))]
         for group in groups:
@@ -295,24 +297,25 @@ def against_teacher(runner: Runner, clips: Clips) -> list[Figure]:
     Of frames that were coded by eye, too: how the teacher's measure and ours correlate with that.
     """
     figures = []
-    frames = [f"{name}:{t}:0" for name, (_, teacher) in clips.items() for t in range(len(teacher.detected))]
-    coding = coding_of(frames)
+    match = {
+        name: [
+            one.match(teacher.box(t)) if teacher.detected[t, 0] else None
+            for t, one in enumerate(seen[: len(teacher.detected)])
+        ]
+        for name, (seen, teacher) in clips.items()
+    }
+    coding = coding_of([f"{name}:{t}:0" for name, index in match.items() for t in range(len(index))])
     for au, target in _COMPARED.items():
         a, ours, theirs = runner.aus.index(au), list[NDArray[np.float64]](), list[NDArray[np.float64]]()
-        for seen, teacher in clips.values():
-            n = len(teacher.detected)
-            index = [
-                seen[t].match(teacher.box(t)) if teacher.detected[t, 0] else None for t in range(min(len(seen), n))
-            ]
-            missing = np.full(n - len(index), np.nan)
-            ours.append(np.concatenate([intensities(seen[: len(index)], a, index), missing]))
-            theirs.append(teacher.score(au))
+        for name, (seen, teacher) in clips.items():
+            ours.append(intensities(seen[: len(match[name])], a, match[name]))
+            theirs.append(teacher.score(au)[: len(match[name])])
         x, y, coded = np.concatenate(ours), np.concatenate(theirs), coding[:, a]
         both = np.isfinite(x) & np.isfinite(y)
-        name = "inner-lip gap" if au == "AU25" else LADDERS[au][0]
+        measure = "inner-lip gap" if au == "AU25" else LADDERS[au][0]
         r = _correlation(x[both], y[both])
         goal, reached = ("", None) if target is None else (f">= {target}", r >= target)
-        figures.append(Figure(f"{au} with the teacher's {name}, r", f"{r:.2f}", goal, reached))
+        figures.append(Figure(f"{au} with the teacher's {measure}, r", f"{r:.2f}", goal, reached))
         all_three = both & np.isfinite(coded)
         with_coding = ", ".join(f"{_correlation(each[all_three], coded[all_three]):.2f}" for each in (x, y))
         figures.append(
@@ -344,7 +347,7 @@ def emotions(runner: Runner, clips: Clips) -> list[Figure]:
     return figures
 
 
-def calm(runner: Runner) -> list[Figure]:
+def calm(photos: Photos, aus: tuple[str, ...]) -> list[Figure]:
     """Held-out FairFace photos without an expression, by the teacher's shapes and by eye: nothing should be strong."""
     limits = {
         "mouthSmile": 0.15,
@@ -354,31 +357,17 @@ def calm(runner: Runner) -> list[Figure]:
         "eyeBlink": 0.4,
         "mouthPucker": 0.2,
     }
-    ours, calm_to_teacher, photos, groups = list[Float32](), list[bool](), list[LabelledFace](), defaultdict(list)
-    for photo, seen in runner.photos("evaluation", start="ff_"):
-        i = seen.match(bounds(photo.landmarks))
-        if i is None:
-            continue
-        ours.append(seen.aus.intensity[i])
-        photos.append(photo)
-        calm_to_teacher.append(
-            all(
-                photo.blendshapes[k] <= limits[shape]
-                for k, name in enumerate(BLENDSHAPES)
-                if (shape := name.removesuffix("Left").removesuffix("Right")) in limits
-            )
-        )
-        if calm_to_teacher[-1]:
-            for kind in ("race", "gender", "age"):
-                groups[photo.attributes[kind]].append(float(seen.aus.intensity[i].mean()))
-    found, coded = np.stack(ours), coding_of([photo.name for photo in photos])
+    highest = np.array([limits.get(name.removesuffix("Left").removesuffix("Right"), np.inf) for name in BLENDSHAPES])
+    faces, found = found_faces(photos)
+    calm_to_teacher = (np.stack([face.blendshapes for face in faces]) <= highest.astype(np.float32)).all(axis=1)
+    coded = coding_of([face.name for face in faces])
     nothing_coded = (np.isfinite(coded).sum(axis=1) >= _TOLD) & ~(coded >= 1).any(axis=1)
     figures = []
     for who, chosen in (
-        ("calm by six of the teacher's shapes", np.array(calm_to_teacher)),
+        ("calm by six of the teacher's shapes", calm_to_teacher),
         ("in which the coding by eye has no AU", nothing_coded),
     ):
-        means, truth = found[chosen].mean(axis=0), np.nanmean(coded[chosen], axis=0)
+        means, truth = found.intensity[chosen].mean(axis=0), np.nanmean(coded[chosen], axis=0)
         worst = float(means.max())
         figures += [
             Figure(
@@ -387,9 +376,13 @@ def calm(runner: Runner) -> list[Figure]:
                 "<= 0.5",
                 worst <= 0.5,
             ),
-            Figure(f"by AU, {who}", _by_au(runner.aus, means)),
-            Figure(f"as coded by eye, {who}", _by_au(runner.aus, truth)),
+            Figure(f"by AU, {who}", _by_au(aus, means)),
+            Figure(f"as coded by eye, {who}", _by_au(aus, truth)),
         ]
+    groups = defaultdict(list)
+    for i in np.flatnonzero(calm_to_teacher):
+        for kind in ("race", "gender", "age"):
+            groups[faces[i].attributes[kind]].append(float(found.intensity[i].mean()))
     by_group = ", ".join(f"{name} {np.mean(values):.2f} ({len(values)})" for name, values in sorted(groups.items()))
     return [*figures, Figure("mean over all AUs by group, of those calm by the teacher's shapes", by_group)]
 
@@ -398,17 +391,13 @@ def _by_au(aus: tuple[str, ...], values: NDArray[np.floating]) -> str:
     return ", ".join(f"{au[2:]} {value:.2f}" for au, value in zip(aus, values, strict=True))
 
 
-def groups(runner: Runner) -> list[Figure]:
+def groups(photos: Photos) -> list[Figure]:
     """Held-out FairFace by race, gender and age group: how far our intensities are from what was coded by eye."""
-    found = [
-        (photo, seen, seen.match(bounds(photo.landmarks))) for photo, seen in runner.photos("evaluation", start="ff_")
-    ]
-    kept = [(photo, seen.aus.intensity[i]) for photo, seen, i in found if i is not None]
-    coded = coding_of([photo.name for photo, _ in kept])
-    off = np.abs(np.stack([ours for _, ours in kept]) - coded)
+    faces, found = found_faces(photos)
+    off = np.abs(found.intensity - coding_of([face.name for face in faces]))
     figures = [Figure("mean difference to the intensity coded by eye (0-5), all AUs", f"{np.nanmean(off):.2f}")]
     for kind in ("race", "gender", "age"):
-        members = np.array([photo.attributes[kind] for photo, _ in kept])
+        members = np.array([face.attributes[kind] for face in faces])
         text = ", ".join(
             f"{m} {np.nanmean(off[members == m]):.2f} ({(members == m).sum()})" for m in sorted({*members})
         )

@@ -1,7 +1,7 @@
 """Evaluation material through the pipeline, as a user's run would see it."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtau.au import AUs
-from rtau.boxes import overlap
+from rtau.boxes import bounds, overlap
 from rtau.config import PipelineConfig, SourceConfig
 from rtau.decode import Decode
 from rtau.faces import Faces
@@ -97,6 +97,13 @@ class Runner:
                     path.write_bytes(data)
                 yield wanted[name], self.frames(path)[0]
                 path.unlink()
+
+
+def found_faces(shown: Iterable[tuple[LabelledFace, Seen]]) -> tuple[list[LabelledFace], AUEstimates]:
+    """The labelled faces that the pipeline found in their pictures, and its AUs of these F faces, (F, A) each."""
+    matched = [(face, seen.aus, seen.match(bounds(face.landmarks))) for face, seen in shown]
+    found = [(face, [values[i] for values in aus]) for face, aus, i in matched if i is not None]
+    return [face for face, _ in found], AUEstimates(*map(np.stack, zip(*(aus for _, aus in found), strict=True)))
 
 
 def intensities(seen: list[Seen], a: int, index: list[int | None]) -> NDArray[np.float64]:

@@ -138,8 +138,8 @@ def run(config: AUEncoderConfig) -> None:
     print(f"{len(faces)} photos and frames, {len(renders.jpegs)} rendered faces", flush=True)
     template, own = crop_template(faces, SIDE), own_landmarks(photos, config.landmarks)
     truth = [_aligned(face.landmarks, template) for face in photos]
-    coded = load_coded()
     errors = np.stack([_aligned(each, template) for each in own]) - np.stack(truth)
+    coded = load_coded().of([face.name for face in photos])
     stream = Views(faces, renders, template, errors, config)
     rates = torch.from_numpy(stream.rates()).float()
     weights = class_weights(rates).clamp(max=_MAX_CLASS_WEIGHT)
@@ -383,12 +383,9 @@ def predict(model: nn.Module, faces: Iterable[tuple[UInt8, Float32]], template: 
 def evaluate(
     model: nn.Module, faces: list[LabelledFace], landmarks: list[Float32], template: NDArray[np.float64], coded: Coded
 ) -> dict[str, float]:
-    """Against the coding by eye of these faces: ROC-AUC of occurrence and rank correlation of intensity per AU."""
-    place = {name: f for f, name in enumerate(coded.names)}
-    here = [i for i, face in enumerate(faces) if face.name in place]
-    there = [place[faces[i].name] for i in here]
-    out = predict(model, ((faces[i].image, landmarks[i]) for i in here), template).intensity.numpy()
-    present, absent, intensity = coded.present[there], coded.absent[there], coded.intensity[there].max(axis=1)
+    """Against the coding by eye of the same faces: ROC-AUC of occurrence and rank correlation of intensity per AU."""
+    out = predict(model, zip((face.image for face in faces), landmarks, strict=True), template).intensity.numpy()
+    present, absent, intensity = coded.present, coded.absent, coded.intensity.max(axis=1)
     metrics: dict[str, float] = {}
     for a, au in enumerate(AU_COLUMNS):
         clear, told = present[:, a] | absent[:, a], np.isfinite(intensity[:, a])

@@ -49,6 +49,14 @@ def test_two_readings_make_an_occurrence_and_a_doubt_makes_none() -> None:
     assert found.intensity[0, 0, nose] == 1.5
 
 
+def test_faces_are_looked_up_by_name_and_unknown_ones_tell_nothing() -> None:
+    found = coded(("9=2", "9=2", ""), ("12=3", "12=3", "")).of(["b", "unknown", "a"])
+    assert found.present[:, column("AU09")].tolist() == [False, False, True]
+    assert found.present[:, column("AU12")].tolist() == [True, False, False]
+    assert not found.absent[1].any()
+    assert np.isnan(found.intensity[1]).all()
+
+
 def test_coding_replaces_the_teacher_and_stands_beside_it_where_it_sees_well() -> None:
     taught = taught_by_coding(labels(2, intensity=4, weight=1), ["a", "unknown"], coded(("4=2 12=2", "4=2 12=2", "")))
     assert (taught.left[0, column("AU04")], taught.left[0, column("AU12")]) == (2, 3)
